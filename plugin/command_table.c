@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "command_table.h"
+
+#include <string.h>
+
+#define END {.key = NULL}
+#define PRODUCT {"product", OTA_PARAM_PRODUCT, true, 0, 0, "the product's name"}
+#define DEVICE {"device", OTA_PARAM_DEVICE, true, 0, 0, "the device's name"}
+#define VERSION {"version", OTA_PARAM_VERSION, true, 0, 0, "the firmware version"}
+#define TASK {"task", OTA_PARAM_INT, true, 1, INT64_MAX, "the task's number"}
+#define UPLOAD {"upload", OTA_PARAM_INT, true, 1, INT64_MAX, "the upload's number"}
+#define DESCRIPTION                                                                                \
+    {"description", OTA_PARAM_TEXT, false, 0, 0, "free text, at most 256 bytes"}
+#define PAGE                                                                                       \
+    {"limit", OTA_PARAM_INT, false, 1, OTA_LIST_MAX, "rows a page"},                               \
+    {                                                                                              \
+        "cursor", OTA_PARAM_CURSOR, false, 0, 0, "nextCursor of the page before"                   \
+    }
+
+static const struct ota_param create_product_params[] = {PRODUCT, DESCRIPTION, END};
+
+static const struct ota_param update_product_params[] = {
+    PRODUCT, {"description", OTA_PARAM_TEXT, true, 0, 0, "free text, at most 256 bytes"}, END};
+
+static const struct ota_param delete_product_params[] = {
+    PRODUCT,
+    {"force", OTA_PARAM_BOOL, false, 0, 0, "also its devices, firmware and finished tasks"},
+    END};
+
+static const struct ota_param list_products_params[] = {PAGE, END};
+
+static const struct ota_param add_firmware_params[] = {
+    PRODUCT,
+    VERSION,
+    {"filename", OTA_PARAM_FILENAME, true, 0, 0, "its name: a .bin, .tar, .gz or .zip"},
+    {"size", OTA_PARAM_INT, true, 1, INT64_MAX, "bytes"},
+    {"sha256", OTA_PARAM_SHA256, true, 0, 0, "of the whole file, 64 lower-case hex digits"},
+    DESCRIPTION,
+    {"order", OTA_PARAM_INT, false, -1000000000000, 1000000000000,
+     "what is newer has a higher one (default: one more than the highest)"},
+    {"signature", OTA_PARAM_BASE64, false, 88, 88, "Ed25519 over the manifest, base64"},
+    END};
+
+static const struct ota_param upload_firmware_block_params[] = {
+    UPLOAD,
+    {"offset", OTA_PARAM_INT, true, 0, INT64_MAX, "bytes sent so far"},
+    {"data", OTA_PARAM_BASE64, true, 4, 87384, "at most blockSize bytes, base64"},
+    END};
+
+static const struct ota_param commit_firmware_params[] = {UPLOAD, END};
+static const struct ota_param abort_firmware_params[] = {UPLOAD, END};
+static const struct ota_param list_firmware_params[] = {PRODUCT, PAGE, END};
+static const struct ota_param get_firmware_params[] = {PRODUCT, VERSION, END};
+static const struct ota_param delete_firmware_params[] = {PRODUCT, VERSION, END};
+
+static const struct ota_param create_device_params[] = {
+    PRODUCT,
+    DEVICE,
+    DESCRIPTION,
+    {"tags", OTA_PARAM_TAGS, false, 0, 0, "at most 16, each 1-32 of A-Z a-z 0-9 _ . : = -"},
+    END};
+
+static const struct ota_param update_device_params[] = {
+    PRODUCT,
+    DEVICE,
+    DESCRIPTION,
+    {"tags", OTA_PARAM_TAGS, false, 0, 0, "replaces the device's tags"},
+    {"hold", OTA_PARAM_BOOL, false, 0, 0, "keep the device out of upgrades"},
+    END};
+
+static const struct ota_param delete_device_params[] = {PRODUCT, DEVICE, END};
+static const struct ota_param get_device_params[] = {PRODUCT, DEVICE, END};
+
+static const struct ota_param list_devices_params[] = {
+    PRODUCT,
+    {"version", OTA_PARAM_VERSION, false, 0, 0, "those that run this version"},
+    {"online", OTA_PARAM_BOOL, false, 0, 0, "those that are connected, or are not"},
+    {"tag", OTA_PARAM_TAG, false, 0, 0, "those that have this tag"},
+    {"prefix", OTA_PARAM_DEVICE, false, 0, 0, "those whose name starts so"},
+    {"gateway", OTA_PARAM_DEVICE, false, 0, 0, "those bound to this gateway of the product"},
+    PAGE,
+    END};
+
+static const struct ota_param list_device_history_params[] = {PRODUCT, DEVICE, PAGE, END};
+static const struct ota_param explain_device_params[] = {PRODUCT, DEVICE, END};
+static const struct ota_param list_versions_params[] = {PRODUCT, PAGE, END};
+
+static const struct ota_param upgrade_device_params[] = {
+    PRODUCT,
+    DEVICE,
+    VERSION,
+    {"timeoutSeconds", OTA_PARAM_INT, false, 10, 604800,
+     "time from the notice to success (default: option upgrade_timeout)"},
+    {"retry", OTA_PARAM_RETRY, false, 0, 0, "new attempts after failures"},
+    {"override", OTA_PARAM_BOOL, false, 0, 0, "cancel the device's unfinished task first"},
+    {"reinstall", OTA_PARAM_BOOL, false, 0, 0, "also where it runs that version already"},
+    {"allowDowngrade", OTA_PARAM_BOOL, false, 0, 0, "also to an older version"},
+    END};
+
+static const struct ota_param list_tasks_params[] = {
+    {"product", OTA_PARAM_PRODUCT, false, 0, 0, "tasks of this product"},
+    {"batch", OTA_PARAM_INT, false, 1, INT64_MAX, "tasks of this batch"},
+    {"device", OTA_PARAM_DEVICE, false, 0, 0, "tasks of this device; needs product"},
+    {"version", OTA_PARAM_VERSION, false, 0, 0, "tasks with this target"},
+    {"status", OTA_PARAM_STATUS, false, 0, 0, "tasks in this status"},
+    PAGE,
+    END};
+
+static const struct ota_param get_task_params[] = {TASK, END};
+static const struct ota_param cancel_task_params[] = {TASK, END};
+static const struct ota_param retry_task_params[] = {TASK, END};
+static const struct ota_param get_info_params[] = {END};
+
+static const struct ota_command commands[OTA_COMMAND_COUNT] = {
+#define OTA_X(id, c_name, name, role, writes, words, help)                                         \
+    [OTA_CMD_##id] = {OTA_CMD_##id, name, OTA_ROLE_##role, writes, words, help, c_name##_params},
+    OTA_COMMANDS(OTA_X)
+#undef OTA_X
+};
+
+const struct ota_command *ota_command(enum ota_command_id id)
+{
+    return &commands[id];
+}
+
+const struct ota_command *ota_command_find(const char *name)
+{
+    for (size_t i = 0; i < OTA_COMMAND_COUNT; i++) {
+        if (strcmp(commands[i].name, name) == 0) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+const struct ota_param *ota_command_param(const struct ota_command *command, const char *key)
+{
+    for (const struct ota_param *p = command->params; p->key != NULL; p++) {
+        if (strcmp(p->key, key) == 0) {
+            return p;
+        }
+    }
+    return NULL;
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Owns: what every admin command is called, who may run it, what it takes. One row a command:
+ *       from it come validation, the role check, otactl's words and help, and the documentation.
+ * Thread: any; constant tables.
+ * Frees: nothing.
+ */
+#ifndef OTA_COMMAND_TABLE_H
+#define OTA_COMMAND_TABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/words.h"
+
+/* X(ENUM, c_name, "wireName", role, writes, "words of otactl", "one line of help") */
+#define OTA_COMMANDS(X)                                                                            \
+    X(CREATE_PRODUCT, create_product, "createProduct", ADMIN, true, "product create",              \
+      "add a product")                                                                             \
+    X(UPDATE_PRODUCT, update_product, "updateProduct", ADMIN, true, "product update",              \
+      "change a product's description")                                                            \
+    X(DELETE_PRODUCT, delete_product, "deleteProduct", ADMIN, true, "product delete",              \
+      "remove a product; with force also its devices, firmware and finished tasks")                \
+    X(LIST_PRODUCTS, list_products, "listProducts", VIEWER, false, "product list",                 \
+      "all products with their devices, firmware and how many are online")                         \
+    X(ADD_FIRMWARE, add_firmware, "addFirmware", ADMIN, true, "firmware announce",                 \
+      "announce a firmware file; answers where the upload goes on")                                \
+    X(UPLOAD_FIRMWARE_BLOCK, upload_firmware_block, "uploadFirmwareBlock", ADMIN, true,            \
+      "firmware block", "send the next piece of an announced file")                                \
+    X(COMMIT_FIRMWARE, commit_firmware, "commitFirmware", ADMIN, true, "firmware commit",          \
+      "check an uploaded file and put it into the list")                                           \
+    X(ABORT_FIRMWARE, abort_firmware, "abortFirmware", ADMIN, true, "firmware abort",              \
+      "give up an unfinished upload")                                                              \
+    X(LIST_FIRMWARE, list_firmware, "listFirmware", VIEWER, false, "firmware list",                \
+      "a product's firmware")                                                                      \
+    X(GET_FIRMWARE, get_firmware, "getFirmware", VIEWER, false, "firmware show",                   \
+      "one firmware")                                                                              \
+    X(DELETE_FIRMWARE, delete_firmware, "deleteFirmware", ADMIN, true, "firmware delete",          \
+      "remove a firmware that no unfinished task needs")                                           \
+    X(CREATE_DEVICE, create_device, "createDevice", ADMIN, true, "device create",                  \
+      "make a device known before it reports")                                                     \
+    X(UPDATE_DEVICE, update_device, "updateDevice", OPERATOR, true, "device update",               \
+      "change a device's description, tags or hold")                                               \
+    X(DELETE_DEVICE, delete_device, "deleteDevice", ADMIN, true, "device delete",                  \
+      "forget a device; with auto_register its next report brings it back")                        \
+    X(GET_DEVICE, get_device, "getDevice", VIEWER, false, "device show",                           \
+      "one device with its last task")                                                             \
+    X(LIST_DEVICES, list_devices, "listDevices", VIEWER, false, "device list",                     \
+      "a product's devices, filtered by version, tag, name or presence")                           \
+    X(LIST_DEVICE_HISTORY, list_device_history, "listDeviceHistory", VIEWER, false,                \
+      "device history", "every version that a device reported, newest first")                      \
+    X(EXPLAIN_DEVICE, explain_device, "explainDevice", VIEWER, false, "device explain",            \
+      "why a device is where it is, in a sentence")                                                \
+    X(LIST_VERSIONS, list_versions, "listVersions", VIEWER, false, "version list",                 \
+      "all versions of a product, uploaded or reported")                                           \
+    X(UPGRADE_DEVICE, upgrade_device, "upgradeDevice", OPERATOR, true, "upgrade",                  \
+      "upgrade one device to a firmware version")                                                  \
+    X(LIST_TASKS, list_tasks, "listTasks", VIEWER, false, "task list",                             \
+      "the upgrade status list, newest first")                                                     \
+    X(GET_TASK, get_task, "getTask", VIEWER, false, "task show", "one task with its history")      \
+    X(CANCEL_TASK, cancel_task, "cancelTask", OPERATOR, true, "task cancel",                       \
+      "end a task now; its download stops")                                                        \
+    X(RETRY_TASK, retry_task, "retryTask", OPERATOR, true, "task retry",                           \
+      "start a new attempt of a failed or cancelled task")                                         \
+    X(GET_INFO, get_info, "getInfo", VIEWER, false, "info",                                        \
+      "versions, sizes, counts and warnings of the running service")
+
+enum ota_command_id {
+#define OTA_X(id, c_name, name, role, writes, words, help) OTA_CMD_##id,
+    OTA_COMMANDS(OTA_X)
+#undef OTA_X
+        OTA_COMMAND_COUNT
+};
+
+enum ota_param_type {
+    OTA_PARAM_PRODUCT,  /* a product's name */
+    OTA_PARAM_DEVICE,   /* a device's name, or the start of one */
+    OTA_PARAM_VERSION,  /* a firmware version */
+    OTA_PARAM_FILENAME, /* .bin, .tar, .gz, .zip */
+    OTA_PARAM_TEXT,     /* description */
+    OTA_PARAM_TAG,
+    OTA_PARAM_TAGS, /* array of tags */
+    OTA_PARAM_BOOL,
+    OTA_PARAM_INT,    /* min..max */
+    OTA_PARAM_SHA256, /* 64 lower-case hex digits */
+    OTA_PARAM_BASE64, /* min..max characters */
+    OTA_PARAM_STATUS, /* a task status as shown */
+    OTA_PARAM_CURSOR,
+    OTA_PARAM_RETRY /* {max, delaySeconds, on?} */
+};
+
+struct ota_param {
+    const char *key; /* NULL ends a list */
+    enum ota_param_type type;
+    bool required;
+    int64_t min; /* of OTA_PARAM_INT and the length of OTA_PARAM_BASE64 */
+    int64_t max;
+    const char *help;
+};
+
+struct ota_command {
+    enum ota_command_id id;
+    const char *name;
+    enum ota_role role;
+    bool writes; /* takes requestId */
+    const char *words;
+    const char *help;
+    const struct ota_param *params; /* without command, correlationData and requestId */
+};
+
+/* Row of an id below OTA_COMMAND_COUNT. */
+const struct ota_command *ota_command(enum ota_command_id id);
+
+/* Row by wire name, or NULL. */
+const struct ota_command *ota_command_find(const char *name);
+
+/* Parameter of that key, or NULL. */
+const struct ota_param *ota_command_param(const struct ota_command *command, const char *key);
+
+/* The longest requestId and correlationData, in bytes. */
+#define OTA_REQUEST_ID_MAX     64
+#define OTA_COMMANDS_A_MESSAGE 100
+#define OTA_LIST_DEFAULT       100
+#define OTA_LIST_MAX           200
+
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Owns: the embedded HTTP server that serves firmware to devices, its threads, the hot images in
+ *       memory, and the transfers that are running. microhttpd.h is included by http.c alone.
+ * Thread: ota_http_start, _stop, _cut and _stats are called on the broker's thread; requests run on
+ *         threads of its own, which never call the broker.
+ * Frees: ota_http_stop.
+ */
+#ifndef OTA_HTTP_H
+#define OTA_HTTP_H
+
+#include <stdint.h>
+
+#include "store/store.h"
+#include "util/error.h"
+
+struct ota_http;
+
+struct ota_http_config {
+    const char *listen;   /* "0.0.0.0:8080", "[::]:8080", port 0 picks one (tests) */
+    const char *certfile; /* PEM, or NULL for plain HTTP */
+    const char *keyfile;
+    const char *db_path;  /* for a reading connection of its own */
+    unsigned char url_key[OTA_KEY_SIZE];
+};
+
+struct ota_http_stats {
+    uint64_t requests;
+    uint64_t refused; /* 403 and 404 */
+    uint64_t bytes;   /* handed to finished transfers */
+    int active;
+};
+
+/* An error names the option at fault ("download_listen", "http_certfile", "http_keyfile"). */
+OTA_CHECKED enum ota_err ota_http_start(const struct ota_http_config *config,
+                                        struct ota_http **http, struct ota_error *error);
+
+/* Closes all connections, joins the threads; NULL is fine. */
+void ota_http_stop(struct ota_http *http);
+
+/* The port that it listens on. */
+int ota_http_port(const struct ota_http *http);
+
+/* The task's attempt has ended: drops its running transfers at once. NULL is fine. */
+void ota_http_cut(struct ota_http *http, int64_t task_id);
+
+void ota_http_stats(struct ota_http *http, struct ota_http_stats *stats);
+
+#endif

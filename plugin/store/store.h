@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Owns: the SQLite file: its schema, its one writing connection, every statement. All SQL is here.
+ * Thread: an ota_store belongs to the broker's thread; an ota_reader to whoever holds its lock.
+ * Frees: ota_store_close, ota_reader_close. Rows are plain structs that the caller owns.
+ *
+ * Conventions. Functions that read one row return OTA_NOT_FOUND (without filling error) where
+ * there is none. SQLite's full, busy, readonly and I/O errors become OTA_UNAVAILABLE, constraint
+ * violations OTA_CONFLICT, all others OTA_INTERNAL; no SQLite code leaves this folder. Functions
+ * that write must be called between ota_store_begin and ota_store_commit; a failed one leaves
+ * the transaction open, and the caller rolls it back. Times are Unix ms unless named service.
+ */
+#ifndef OTA_STORE_STORE_H
+#define OTA_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../util/error.h"
+#include "../util/names.h"
+#include "../util/words.h"
+
+#define OTA_SHA256_HEX 64
+#define OTA_MD5_HEX    32
+#define OTA_BLOCK_SIZE 65536 /* bytes a row of an image; the last one may be short */
+#define OTA_KEY_SIZE   32
+#define OTA_TAGS_TEXT  (OTA_TAGS_MAX * (OTA_TAG_MAX + 1))
+#define OTA_SIGNATURE_MAX 128 /* base64 characters */
+#define OTA_LIST_EXAMINED 5000 /* rows that one list call may look at (control-api.md) */
+
+struct ota_store;
+struct ota_reader;
+
+struct ota_product_row {
+    int64_t id;
+    char name[OTA_PRODUCT_MAX + 1];
+    char description[OTA_TEXT_MAX + 1];
+    int64_t created_at;
+};
+
+struct ota_firmware_row {
+    int64_t id;
+    int64_t product_id;
+    char version[OTA_VERSION_MAX + 1];
+    int64_t order;
+    char filename[OTA_FILENAME_MAX + 1];
+    int64_t size;
+    char md5[OTA_MD5_HEX + 1];
+    char sha256[OTA_SHA256_HEX + 1];
+    char description[OTA_TEXT_MAX + 1];
+    char signature[OTA_SIGNATURE_MAX + 1]; /* "" where unsigned */
+    int64_t image;
+    int64_t created_at;
+};
+
+struct ota_upload_row {
+    int64_t id;
+    int64_t image;
+    char user[OTA_USER_MAX + 1];
+    int64_t product_id;
+    char version[OTA_VERSION_MAX + 1];
+    bool has_order;
+    int64_t order;
+    char filename[OTA_FILENAME_MAX + 1];
+    int64_t size;
+    char sha256[OTA_SHA256_HEX + 1];
+    char description[OTA_TEXT_MAX + 1];
+    char signature[OTA_SIGNATURE_MAX + 1];
+    int64_t received; /* bytes stored so far, always from the start */
+    int64_t touched_at;
+};
+
+struct ota_device_row {
+    int64_t id;
+    int64_t product_id;
+    char name[OTA_DEVICE_MAX + 1];
+    char description[OTA_TEXT_MAX + 1];
+    char tags[OTA_TAGS_TEXT + 1]; /* sorted, one space between; "" for none */
+    bool hold;
+    char version[OTA_VERSION_MAX + 1]; /* "": never reported */
+    int64_t version_at;                /* 0 as above */
+    int64_t last_seen_at;              /* 0: never */
+    int64_t created_at;
+    int64_t last_task; /* 0: none */
+    int64_t gateway_id; /* 0: none */
+};
+
+/* Bits of ota_task_row.flags. */
+#define OTA_TASK_REINSTALL 1u
+#define OTA_TASK_NOTICED   2u /* a notice of this attempt went out */
+#define OTA_TASK_EVIDENCE  4u /* downloaded, burning or done was reported in this attempt */
+#define OTA_TASK_LATE      8u /* succeeded after it had been given up */
+
+struct ota_task_row {
+    int64_t id;
+    int64_t device_id;
+    int64_t firmware_id;
+    int64_t batch_id; /* 0: none */
+    char version[OTA_VERSION_MAX + 1];
+    char from_version[OTA_VERSION_MAX + 1]; /* "": unknown */
+    enum ota_status status;
+    enum ota_confirmation confirmation;
+    enum ota_ending ending;
+    int attempt;
+    int percent;
+    bool has_result_code;
+    int result_code;
+    char device_message[OTA_FILENAME_MAX + 1]; /* at most 128 bytes */
+    unsigned flags;
+    int64_t timeout_ms;
+    int retry_max;
+    int64_t retry_delay_ms;
+    char retry_on[64];
+    int retries; /* automatic ones so far */
+    int64_t created_at;
+    int64_t sent_at; /* 0: none */
+    int64_t updated_at;
+    int64_t finished_at; /* 0: unfinished */
+    int64_t deadline;     /* service ms; 0: no clock runs */
+    int64_t settle_until; /* service ms; 0: not succeeded */
+    int64_t last_event;   /* 0: none */
+};
+
+struct ota_event_row {
+    int64_t task_id;
+    int64_t at;
+    enum ota_status status;
+    int percent;
+    char detail[OTA_TEXT_MAX + 1];
+};
+
+/* What the file holds once. */
+struct ota_meta {
+    int64_t service_ms;
+    unsigned char url_key[OTA_KEY_SIZE];
+    int schema_version;
+};
+
+/* Whether the device with this id is connected now; behind SQL's ota_online(). */
+typedef bool (*ota_online_fn)(void *data, int64_t device_id);
+
+struct ota_store_config {
+    const char *path;
+    bool synchronous_full;
+    int64_t now; /* Unix ms, for what is created at the first opening */
+    ota_online_fn online;
+    void *online_data;
+};
+
+/*
+ * Opens or creates the file, migrates an older one in one transaction after copying it to
+ * "<path>.v<N>.bak", refuses a newer or foreign one, prepares all statements, and takes a lock
+ * that refuses a second process. Error texts say what to do. Starts the checkpoint thread.
+ */
+OTA_CHECKED enum ota_err ota_store_open(const struct ota_store_config *config,
+                                        struct ota_store **store, struct ota_error *error);
+
+/* Stops the checkpoint thread, checkpoints, closes; NULL is fine. */
+void ota_store_close(struct ota_store *store);
+
+OTA_CHECKED enum ota_err ota_store_meta(struct ota_store *store, struct ota_meta *meta,
+                                        struct ota_error *error);
+OTA_CHECKED enum ota_err ota_store_set_service_ms(struct ota_store *store, int64_t service_ms,
+                                                  struct ota_error *error);
+
+/* Bytes of the database file, without its WAL; -1 where that can't be told. */
+int64_t ota_store_bytes(struct ota_store *store);
+
+OTA_CHECKED enum ota_err ota_store_begin(struct ota_store *store, struct ota_error *error);
+OTA_CHECKED enum ota_err ota_store_commit(struct ota_store *store, struct ota_error *error);
+/* Never fails; fine without a transaction. */
+void ota_store_rollback(struct ota_store *store);
+
+/* --- product.c ----------------------------------------------------------------------------- */
+
+typedef bool (*ota_product_fn)(void *data, const struct ota_product_row *row); /* false: stop */
+
+/* Fills row->id. */
+OTA_CHECKED enum ota_err ota_product_insert(struct ota_store *store, struct ota_product_row *row,
+                                            struct ota_error *error);
+OTA_CHECKED enum ota_err ota_product_set_description(struct ota_store *store, int64_t id,
+                                                     const char *description,
+                                                     struct ota_error *error);
+OTA_CHECKED enum ota_err ota_product_get(struct ota_store *store, int64_t id,
+                                         struct ota_product_row *row, struct ota_error *error);
+/* All that are named, newest first (by id, descending), from below id `before` (0: from the top). */
+OTA_CHECKED enum ota_err ota_product_each(struct ota_store *store, int64_t before,
+                                          ota_product_fn fn, void *data, struct ota_error *error);
+/* Takes the name away; ota_product_purge then removes the rest. */
+OTA_CHECKED enum ota_err ota_product_doom(struct ota_store *store, int64_t id,
+                                          struct ota_error *error);
+/*
+ * Removes up to `rows` rows of doomed products (events, tasks, versions, devices, firmware,
+ * uploads, product). Sets *left to whether there is more. Its own transaction is the caller's.
+ */
+OTA_CHECKED enum ota_err ota_product_purge(struct ota_store *store, int rows, bool *left,
+                                           struct ota_error *error);
+
+/* --- firmware.c ---------------------------------------------------------------------------- */
+
+typedef bool (*ota_firmware_fn)(void *data, const struct ota_firmware_row *row);
+
+OTA_CHECKED enum ota_err ota_firmware_insert(struct ota_store *store, struct ota_firmware_row *row,
+                                             struct ota_error *error);
+OTA_CHECKED enum ota_err ota_firmware_get(struct ota_store *store, int64_t id,
+                                          struct ota_firmware_row *row, struct ota_error *error);
+OTA_CHECKED enum ota_err ota_firmware_find(struct ota_store *store, int64_t product_id,
+                                           const char *version, struct ota_firmware_row *row,
+                                           struct ota_error *error);
+/* Of one product (0: of all that are named), newest first, from below id `before` (0: the top). */
+OTA_CHECKED enum ota_err ota_firmware_each(struct ota_store *store, int64_t product_id,
+                                           int64_t before, ota_firmware_fn fn, void *data,
+                                           struct ota_error *error);
+/* How many the product has, and its highest order (0 where it has none). */
+OTA_CHECKED enum ota_err ota_firmware_count(struct ota_store *store, int64_t product_id, int *count,
+                                            int64_t *highest_order, struct ota_error *error);
+/* The image's blocks become rubbish for ota_image_purge. */
+OTA_CHECKED enum ota_err ota_firmware_delete(struct ota_store *store, int64_t id,
+                                             struct ota_error *error);
+
+/* --- upload.c ------------------------------------------------------------------------------ */
+
+typedef bool (*ota_upload_fn)(void *data, const struct ota_upload_row *row);
+
+/* Draws row->image and row->id. */
+OTA_CHECKED enum ota_err ota_upload_insert(struct ota_store *store, struct ota_upload_row *row,
+                                           struct ota_error *error);
+OTA_CHECKED enum ota_err ota_upload_get(struct ota_store *store, int64_t id,
+                                        struct ota_upload_row *row, struct ota_error *error);
+/* All unfinished ones, oldest first. */
+OTA_CHECKED enum ota_err ota_upload_each(struct ota_store *store, ota_upload_fn fn, void *data,
+                                         struct ota_error *error);
+/*
+ * Appends len bytes (1..OTA_BLOCK_SIZE) at offset == received of upload `id`, splitting at row
+ * borders, and advances received and touched_at.
+ */
+OTA_CHECKED enum ota_err ota_upload_append(struct ota_store *store, int64_t id, int64_t image,
+                                           int64_t offset, const void *bytes, size_t len,
+                                           int64_t now, struct ota_error *error);
+/* Removes the upload's row; with keep_image its bytes stay for the firmware that takes them. */
+OTA_CHECKED enum ota_err ota_upload_delete(struct ota_store *store, int64_t id, bool keep_image,
+                                           struct ota_error *error);
+/* One row of an image: copies it into bytes (room for OTA_BLOCK_SIZE), sets *len. */
+OTA_CHECKED enum ota_err ota_image_block(struct ota_store *store, int64_t image, int64_t seq,
+                                         void *bytes, size_t *len, struct ota_error *error);
+/* Removes up to `rows` blocks of images that nothing names; *left: whether there is more. */
+OTA_CHECKED enum ota_err ota_image_purge(struct ota_store *store, int rows, bool *left,
+                                         struct ota_error *error);
+
+/* --- device.c ------------------------------------------------------------------------------ */
+
+typedef bool (*ota_device_fn)(void *data, const struct ota_device_row *row);
+
+struct ota_device_filter {
+    int64_t product_id;
+    const char *version; /* each of these may be NULL or, for gateway_id, 0 */
+    const char *tag;
+    const char *prefix;
+    int64_t gateway_id;
+    const bool *online;
+};
+
+OTA_CHECKED enum ota_err ota_device_insert(struct ota_store *store, struct ota_device_row *row,
+                                           struct ota_error *error);
+OTA_CHECKED enum ota_err ota_device_get(struct ota_store *store, int64_t id,
+                                        struct ota_device_row *row, struct ota_error *error);
+OTA_CHECKED enum ota_err ota_device_find(struct ota_store *store, int64_t product_id,
+                                         const char *name, struct ota_device_row *row,
+                                         struct ota_error *error);
+/* Writes description, tags and hold. */
+OTA_CHECKED enum ota_err ota_device_update(struct ota_store *store,
+                                           const struct ota_device_row *row,
+                                           struct ota_error *error);
+/* Also its versions, finished tasks and their events. */
+OTA_CHECKED enum ota_err ota_device_delete(struct ota_store *store, int64_t id,
+                                           struct ota_error *error);
+/* Device row and history entry; at is raised where an entry of that millisecond exists. */
+OTA_CHECKED enum ota_err ota_device_set_version(struct ota_store *store, int64_t id,
+                                                const char *version, int64_t at,
+                                                struct ota_error *error);
+OTA_CHECKED enum ota_err ota_device_set_last_seen(struct ota_store *store, int64_t id, int64_t at,
+                                                  struct ota_error *error);
+/* 0 unbinds. */
+OTA_CHECKED enum ota_err ota_device_set_gateway(struct ota_store *store, int64_t id,
+                                                int64_t gateway_id, struct ota_error *error);
+/* All, in id order, for filling memory at start: only id, product_id, name, hold, version,
+ * last_seen_at, last_task and gateway_id are filled. Doomed products' devices are left out. */
+OTA_CHECKED enum ota_err ota_device_load(struct ota_store *store, ota_device_fn fn, void *data,
+                                         struct ota_error *error);
+/*
+ * Matching devices by name, after the name `after` ("" from the start), until fn says stop or
+ * OTA_LIST_EXAMINED rows were looked at. `last` (room for a name) gets the last name looked at;
+ * *more tells whether rows may follow it.
+ */
+OTA_CHECKED enum ota_err ota_device_list(struct ota_store *store,
+                                         const struct ota_device_filter *filter, const char *after,
+                                         ota_device_fn fn, void *data, char *last, bool *more,
+                                         struct ota_error *error);
+/* Version history, newest first, from before time `before` (0: the newest). */
+typedef bool (*ota_version_fn)(void *data, int64_t at, const char *version);
+OTA_CHECKED enum ota_err ota_device_versions(struct ota_store *store, int64_t id, int64_t before,
+                                             ota_version_fn fn, void *data,
+                                             struct ota_error *error);
+
+/* --- task.c -------------------------------------------------------------------------------- */
+
+typedef bool (*ota_task_fn)(void *data, const struct ota_task_row *row);
+typedef bool (*ota_event_fn)(void *data, const struct ota_event_row *row);
+
+struct ota_task_filter {
+    int64_t product_id; /* 0, NULL or OTA_SHOWN_COUNT: any */
+    int64_t device_id;
+    int64_t batch_id;
+    const char *version;
+    enum ota_shown shown;
+};
+
+/* Fills row->id and sets the device's last_task. A second unfinished one is OTA_CONFLICT. */
+OTA_CHECKED enum ota_err ota_task_insert(struct ota_store *store, struct ota_task_row *row,
+                                         struct ota_error *error);
+OTA_CHECKED enum ota_err ota_task_get(struct ota_store *store, int64_t id,
+                                      struct ota_task_row *row, struct ota_error *error);
+/*
+ * Appends the event, chained to row->last_event, and writes all of row that can change
+ * (row->last_event is filled): the one way in which a status changes.
+ */
+OTA_CHECKED enum ota_err ota_task_change(struct ota_store *store, struct ota_task_row *row,
+                                         const struct ota_event_row *event,
+                                         struct ota_error *error);
+OTA_CHECKED enum ota_err ota_task_set_percent(struct ota_store *store, int64_t id, int percent,
+                                              struct ota_error *error);
+/* All unfinished ones, in id order, for filling memory at start. */
+OTA_CHECKED enum ota_err ota_task_load(struct ota_store *store, ota_task_fn fn, void *data,
+                                       struct ota_error *error);
+/* Newest first, from below id `before` (0: the top); stops and bounds as ota_device_list.
+ * *last gets the last id looked at. */
+OTA_CHECKED enum ota_err ota_task_list(struct ota_store *store,
+                                       const struct ota_task_filter *filter, int64_t before,
+                                       ota_task_fn fn, void *data, int64_t *last, bool *more,
+                                       struct ota_error *error);
+/* The history of a task, oldest first. */
+OTA_CHECKED enum ota_err ota_task_events(struct ota_store *store, int64_t id, ota_event_fn fn,
+                                         void *data, struct ota_error *error);
+
+/* --- request.c ----------------------------------------------------------------------------- */
+
+/* What was answered to this request: OTA_NOT_FOUND, or digest (32 bytes) and data, which the
+ * caller frees with free(). */
+OTA_CHECKED enum ota_err ota_request_find(struct ota_store *store, const char *user,
+                                          const char *request_id, unsigned char *digest,
+                                          char **data, struct ota_error *error);
+OTA_CHECKED enum ota_err ota_request_insert(struct ota_store *store, const char *user,
+                                            const char *request_id, const unsigned char *digest,
+                                            const char *data, int64_t at, struct ota_error *error);
+/* Removes up to `rows` that are older than `before`; *left as above. */
+OTA_CHECKED enum ota_err ota_request_purge(struct ota_store *store, int64_t before, int rows,
+                                           bool *left, struct ota_error *error);
+
+/* --- reader.c: another thread's window onto the committed state ------------------------------ */
+
+/* What a download URL claims, as the database has it. */
+struct ota_grant {
+    int64_t device_id;
+    int attempt;
+    bool unfinished;
+    int64_t image;
+    int64_t size;
+    char sha256[OTA_SHA256_HEX + 1];
+};
+
+/* A read-only connection of its own with a lock inside: any thread may call, one at a time runs. */
+OTA_CHECKED enum ota_err ota_reader_open(const char *path, struct ota_reader **reader,
+                                         struct ota_error *error);
+void ota_reader_close(struct ota_reader *reader);
+
+/* Task and firmware as they stand now; OTA_NOT_FOUND where either is gone or they don't match. */
+OTA_CHECKED enum ota_err ota_reader_grant(struct ota_reader *reader, int64_t task_id,
+                                          int64_t firmware_id, struct ota_grant *grant,
+                                          struct ota_error *error);
+/* Writes the whole image, `size` bytes, to the file descriptor. */
+OTA_CHECKED enum ota_err ota_reader_copy_image(struct ota_reader *reader, int64_t image,
+                                               int64_t size, int fd, struct ota_error *error);
+
+#endif
