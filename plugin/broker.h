@@ -39,6 +39,8 @@ bool ota_broker_is_bridge(const struct mosquitto *client);
 
 /* Milliseconds that never step back, and milliseconds since 1970. */
 int64_t ota_now_mono(void);
+/* The same clock, up to 10 ms behind, for a few instructions. */
+int64_t ota_now_coarse(void);
 int64_t ota_now_unix(void);
 
 #endif

@@ -3,14 +3,34 @@
 
 #include <string.h>
 
-#define END {.key = NULL}
-#define PRODUCT {"product", OTA_PARAM_PRODUCT, true, 0, 0, "the product's name"}
-#define DEVICE {"device", OTA_PARAM_DEVICE, true, 0, 0, "the device's name"}
-#define VERSION {"version", OTA_PARAM_VERSION, true, 0, 0, "the firmware version"}
-#define TASK {"task", OTA_PARAM_INT, true, 1, INT64_MAX, "the task's number"}
-#define UPLOAD {"upload", OTA_PARAM_INT, true, 1, INT64_MAX, "the upload's number"}
+#define END                                                                                        \
+    {                                                                                              \
+        .key = NULL                                                                                \
+    }
+#define PRODUCT                                                                                    \
+    {                                                                                              \
+        "product", OTA_PARAM_PRODUCT, true, 0, 0, "the product's name"                             \
+    }
+#define DEVICE                                                                                     \
+    {                                                                                              \
+        "device", OTA_PARAM_DEVICE, true, 0, 0, "the device's name"                                \
+    }
+#define VERSION                                                                                    \
+    {                                                                                              \
+        "version", OTA_PARAM_VERSION, true, 0, 0, "the firmware version"                           \
+    }
+#define TASK                                                                                       \
+    {                                                                                              \
+        "task", OTA_PARAM_INT, true, 1, INT64_MAX, "the task's number"                             \
+    }
+#define UPLOAD                                                                                     \
+    {                                                                                              \
+        "upload", OTA_PARAM_INT, true, 1, INT64_MAX, "the upload's number"                         \
+    }
 #define DESCRIPTION                                                                                \
-    {"description", OTA_PARAM_TEXT, false, 0, 0, "free text, at most 256 bytes"}
+    {                                                                                              \
+        "description", OTA_PARAM_TEXT, false, 0, 0, "free text, at most 256 bytes"                 \
+    }
 #define PAGE                                                                                       \
     {"limit", OTA_PARAM_INT, false, 1, OTA_LIST_MAX, "rows a page"},                               \
     {                                                                                              \

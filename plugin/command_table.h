@@ -34,8 +34,7 @@
       "give up an unfinished upload")                                                              \
     X(LIST_FIRMWARE, list_firmware, "listFirmware", VIEWER, false, "firmware list",                \
       "a product's firmware")                                                                      \
-    X(GET_FIRMWARE, get_firmware, "getFirmware", VIEWER, false, "firmware show",                   \
-      "one firmware")                                                                              \
+    X(GET_FIRMWARE, get_firmware, "getFirmware", VIEWER, false, "firmware show", "one firmware")   \
     X(DELETE_FIRMWARE, delete_firmware, "deleteFirmware", ADMIN, true, "firmware delete",          \
       "remove a firmware that no unfinished task needs")                                           \
     X(CREATE_DEVICE, create_device, "createDevice", ADMIN, true, "device create",                  \

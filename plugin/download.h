@@ -13,9 +13,9 @@
 
 #include "util/error.h"
 
-#define OTA_URL_MAX     512 /* device-protocol.md "Downstream" */
-#define OTA_MAC_HEX     64
-#define OTA_PATH_MAX    160 /* the longest path that ota_download_path writes, with terminator */
+#define OTA_URL_MAX  512 /* device-protocol.md "Downstream" */
+#define OTA_MAC_HEX  64
+#define OTA_PATH_MAX 160 /* the longest path that ota_download_path writes, with terminator */
 
 /* What a URL grants: one firmware, to one device, for one attempt of one task. */
 struct ota_claim {

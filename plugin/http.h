@@ -20,8 +20,9 @@ struct ota_http_config {
     const char *listen;   /* "0.0.0.0:8080", "[::]:8080", port 0 picks one (tests) */
     const char *certfile; /* PEM, or NULL for plain HTTP */
     const char *keyfile;
-    const char *db_path;  /* for a reading connection of its own */
+    const char *db_path; /* for a reading connection of its own */
     unsigned char url_key[OTA_KEY_SIZE];
+    int max_connections; /* 0: 2,000; never more than a quarter of the open files allowed */
 };
 
 struct ota_http_stats {

@@ -19,6 +19,8 @@ CREATE TABLE product (
     created_at  INTEGER NOT NULL
 ) STRICT;
 
+CREATE INDEX product_doomed ON product (id) WHERE name IS NULL;
+
 -- Bytes of firmware, whole or still arriving: rows of 64 KiB, the last one short.
 CREATE TABLE image_block (
     image INTEGER NOT NULL,
@@ -27,10 +29,14 @@ CREATE TABLE image_block (
     UNIQUE (image, seq)
 ) STRICT;
 
--- Draws the image numbers; a row in neither upload nor firmware is rubbish, removed in slices.
+-- Draws the image numbers. A dead one is named by no upload and no firmware any more; its blocks
+-- are rubbish, removed in slices.
 CREATE TABLE image (
-    id INTEGER PRIMARY KEY AUTOINCREMENT
+    id   INTEGER PRIMARY KEY AUTOINCREMENT,
+    dead INTEGER NOT NULL DEFAULT 0 CHECK (dead IN (0, 1))
 ) STRICT;
+
+CREATE INDEX image_dead ON image (id) WHERE dead = 1;
 
 CREATE TABLE upload (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -64,6 +70,8 @@ CREATE TABLE firmware (
     UNIQUE (product_id, version)
 ) STRICT;
 
+CREATE INDEX firmware_by_product ON firmware (product_id, id);
+
 CREATE TABLE device (
     id           INTEGER PRIMARY KEY,
     product_id   INTEGER NOT NULL REFERENCES product (id),
@@ -80,7 +88,8 @@ CREATE TABLE device (
     UNIQUE (product_id, name)
 ) STRICT;
 
-CREATE INDEX device_by_gateway ON device (gateway_id) WHERE gateway_id IS NOT NULL;
+CREATE INDEX device_by_gateway ON device (gateway_id, product_id, name)
+    WHERE gateway_id IS NOT NULL;
 
 -- Every version that a device ever reported, in order.
 CREATE TABLE device_version (
@@ -91,8 +100,10 @@ CREATE TABLE device_version (
 ) STRICT, WITHOUT ROWID;
 
 -- status: see enum ota_status. firmware_id has no foreign key: a finished task outlives its firmware.
+-- product_id is the device's: lists of a product's tasks would cost a device's page for each row.
 CREATE TABLE task (
     id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    product_id      INTEGER NOT NULL REFERENCES product (id),
     device_id       INTEGER NOT NULL REFERENCES device (id),
     firmware_id     INTEGER NOT NULL,
     batch_id        INTEGER,
@@ -122,6 +133,8 @@ CREATE TABLE task (
 ) STRICT;
 
 CREATE INDEX task_by_device ON task (device_id, id);
+CREATE INDEX task_by_product ON task (product_id, id);
+CREATE INDEX task_by_batch ON task (batch_id, id) WHERE batch_id IS NOT NULL;
 CREATE UNIQUE INDEX task_unfinished ON task (device_id) WHERE finished_at IS NULL;
 
 -- A task's history, chained from its newest entry back: appending touches no index.
@@ -145,3 +158,5 @@ CREATE TABLE request (
     at         INTEGER NOT NULL,
     UNIQUE (user, request_id)
 ) STRICT;
+
+CREATE INDEX request_by_time ON request (at);

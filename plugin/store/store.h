@@ -5,10 +5,13 @@
  * Frees: ota_store_close, ota_reader_close. Rows are plain structs that the caller owns.
  *
  * Conventions. Functions that read one row return OTA_NOT_FOUND (without filling error) where
- * there is none. SQLite's full, busy, readonly and I/O errors become OTA_UNAVAILABLE, constraint
- * violations OTA_CONFLICT, all others OTA_INTERNAL; no SQLite code leaves this folder. Functions
- * that write must be called between ota_store_begin and ota_store_commit; a failed one leaves
- * the transaction open, and the caller rolls it back. Times are Unix ms unless named service.
+ * there is none, and so do those that change or delete one. SQLite's full, busy, readonly, memory
+ * and I/O errors become OTA_UNAVAILABLE, constraint violations OTA_CONFLICT, all others
+ * OTA_INTERNAL; no SQLite code leaves this folder. Functions that write must be called between
+ * ota_store_begin and ota_store_commit, else they are OTA_INTERNAL; a failed one leaves the
+ * transaction open, and the caller rolls it back. A row callback may call any other function of
+ * the store, but not the one that it is called from, and not ota_store_rollback. A callback that
+ * returns false has taken its row. Times are Unix ms unless named service.
  */
 #ifndef OTA_STORE_STORE_H
 #define OTA_STORE_STORE_H
@@ -28,6 +31,7 @@
 #define OTA_TAGS_TEXT  (OTA_TAGS_MAX * (OTA_TAG_MAX + 1))
 #define OTA_SIGNATURE_MAX 128 /* base64 characters */
 #define OTA_LIST_EXAMINED 5000 /* rows that one list call may look at (control-api.md) */
+#define OTA_EVENTS_MAX 1000 /* of a longer history only the newest are told */
 
 struct ota_store;
 struct ota_reader;
@@ -86,14 +90,9 @@ struct ota_device_row {
     int64_t gateway_id; /* 0: none */
 };
 
-/* Bits of ota_task_row.flags. */
-#define OTA_TASK_REINSTALL 1u
-#define OTA_TASK_NOTICED   2u /* a notice of this attempt went out */
-#define OTA_TASK_EVIDENCE  4u /* downloaded, burning or done was reported in this attempt */
-#define OTA_TASK_LATE      8u /* succeeded after it had been given up */
-
 struct ota_task_row {
     int64_t id;
+    int64_t product_id; /* the device's: ota_task_insert fills it */
     int64_t device_id;
     int64_t firmware_id;
     int64_t batch_id; /* 0: none */
@@ -107,7 +106,7 @@ struct ota_task_row {
     bool has_result_code;
     int result_code;
     char device_message[OTA_FILENAME_MAX + 1]; /* at most 128 bytes */
-    unsigned flags;
+    unsigned flags; /* OTA_UPGRADE_… of upgrade.h; opaque here */
     int64_t timeout_ms;
     int retry_max;
     int64_t retry_delay_ms;
@@ -339,7 +338,7 @@ OTA_CHECKED enum ota_err ota_task_list(struct ota_store *store,
                                        const struct ota_task_filter *filter, int64_t before,
                                        ota_task_fn fn, void *data, int64_t *last, bool *more,
                                        struct ota_error *error);
-/* The history of a task, oldest first. */
+/* The history of a task, oldest first; of a long one the last OTA_EVENTS_MAX. */
 OTA_CHECKED enum ota_err ota_task_events(struct ota_store *store, int64_t id, ota_event_fn fn,
                                          void *data, struct ota_error *error);
 

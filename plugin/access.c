@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "access.h"
+
+#include <string.h>
+
+#define CONTROL_SPACE "$CONTROL"
+#define GATEWAY_SPACE "$gateway"
+#define SHARE         "$share/"
+
+enum ota_err ota_access_parse_identity(const char *text, struct ota_access *access,
+                                       struct ota_error *error)
+{
+    static const struct {
+        const char *text;
+        enum ota_identity_form form;
+    } forms[] = {{"username:%p/%d", OTA_IDENTITY_SLASH},
+                 {"username:%p%d", OTA_IDENTITY_JOINED},
+                 {"none", OTA_IDENTITY_NONE}};
+    access->form_count = 0;
+    while (*text != '\0') {
+        size_t len = strcspn(text, ",");
+        size_t i = 0;
+        while (i < 3 && (strlen(forms[i].text) != len || strncmp(forms[i].text, text, len) != 0)) {
+            i++;
+        }
+        if (i == 3 || access->form_count == OTA_IDENTITY_FORMS_MAX) {
+            return ota_error_set(error, OTA_INVALID_REQUEST, "device_identity",
+                                 "takes username:%%p/%%d, username:%%p%%d, several of them with "
+                                 "commas between, or none");
+        }
+        access->forms[access->form_count++] = forms[i].form;
+        text += len;
+        text += *text == ',';
+    }
+    return OTA_OK;
+}
+
+/* --- topics --------------------------------------------------------------------------------- */
+
+/* Whether the first level of text is exactly `level`; *rest is then what follows, from its slash.
+ */
+static bool first_level(const char *text, const char *level, size_t len, const char **rest)
+{
+    if (strncmp(text, level, len) != 0 || (text[len] != '/' && text[len] != '\0')) {
+        return false;
+    }
+    *rest = text + len;
+    return true;
+}
+
+/* Whether the level after the slash at `rest` is `level`, or a wildcard that could stand for it. */
+static bool could_be_level(const char *rest, const char *level)
+{
+    if (*rest != '/') {
+        return false;
+    }
+    rest++;
+    size_t len = strcspn(rest, "/");
+    if (len == 1 && (*rest == '+' || *rest == '#')) {
+        return true;
+    }
+    return len == strlen(level) && strncmp(rest, level, len) == 0;
+}
+
+/* Reads "/{product}/{device}" from rest into topic; false where it isn't that. */
+static bool parse_names(const char *rest, struct ota_topic *topic)
+{
+    topic->product = rest + 1;
+    topic->product_len = *rest == '/' ? strcspn(rest + 1, "/") : 0;
+    rest += 1 + topic->product_len;
+    if (!ota_name_is_product(topic->product, topic->product_len) || *rest != '/') {
+        return false;
+    }
+    topic->device = rest + 1;
+    topic->device_len = strcspn(rest + 1, "/");
+    topic->rest = rest + 1 + topic->device_len;
+    return ota_name_is_device(topic->device, topic->device_len);
+}
+
+static struct ota_topic parse_own(const char *rest)
+{
+    static const struct {
+        const char *word;
+        enum ota_topic_kind kind;
+    } words[] = {{"/report", OTA_TOPIC_REPORT},
+                 {"/update", OTA_TOPIC_UPDATE},
+                 {"/block", OTA_TOPIC_BLOCK},
+                 {"/event", OTA_TOPIC_EVENT}};
+    struct ota_topic topic = {.kind = OTA_TOPIC_UNKNOWN, .rest = ""};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        const char *names;
+        if (!first_level(rest, words[i].word, strlen(words[i].word), &names)) {
+            continue;
+        }
+        topic.kind = words[i].kind;
+        if (!parse_names(names, &topic) && topic.kind != OTA_TOPIC_EVENT) {
+            /* a role's `$ota/report/#` is still about reports */
+            topic.product = NULL;
+            topic.device = NULL;
+            topic.rest = names;
+        }
+        return topic;
+    }
+    return topic;
+}
+
+struct ota_topic ota_topic_parse(const struct ota_access *access, const char *text)
+{
+    struct ota_topic topic = {.kind = OTA_TOPIC_FOREIGN, .rest = ""};
+    bool shared = strncmp(text, SHARE, sizeof SHARE - 1) == 0;
+    if (shared) {
+        text += sizeof SHARE - 1;
+        text += strcspn(text, "/");
+        text += *text == '/';
+    }
+    const char *rest;
+    if (first_level(text, access->prefix, access->prefix_len, &rest)) {
+        topic = parse_own(rest);
+    } else if (first_level(text, GATEWAY_SPACE, sizeof GATEWAY_SPACE - 1, &rest) &&
+               could_be_level(rest, "operation")) {
+        topic.kind = OTA_TOPIC_GATEWAY;
+    } else if (first_level(text, CONTROL_SPACE, sizeof CONTROL_SPACE - 1, &rest) &&
+               could_be_level(rest, "ota")) {
+        topic.kind = OTA_TOPIC_CONTROL;
+    }
+    if (shared && (topic.kind == OTA_TOPIC_UPDATE || topic.kind == OTA_TOPIC_BLOCK)) {
+        topic.kind = OTA_TOPIC_UNKNOWN; /* what is for one device is shared with nobody */
+    }
+    return topic;
+}
+
+/* --- identity ------------------------------------------------------------------------------- */
+
+/* Whether product is known, and the device too or one that may register itself. */
+static bool may_be(const struct ota_access *access, const char *product, size_t product_len,
+                   const char *device)
+{
+    size_t len = strlen(device);
+    const struct ota_product *known = ota_fleet_product(access->fleet, product, product_len);
+    if (known == NULL || !ota_name_is_device(device, len)) {
+        return false;
+    }
+    return access->auto_register || ota_fleet_device(access->fleet, known, device, len) != NULL;
+}
+
+/* How many readings of the user name there are; *split is where the device begins in the last. */
+static int split_slash(const struct ota_access *access, const char *username, size_t *product_len,
+                       const char **device)
+{
+    const char *slash = strchr(username, '/');
+    if (slash == NULL) {
+        return 0;
+    }
+    *product_len = (size_t)(slash - username);
+    *device = slash + 1;
+    return may_be(access, username, *product_len, *device) ? 1 : 0;
+}
+
+static int split_joined(const struct ota_access *access, const char *username, size_t *product_len,
+                        const char **device)
+{
+    int readings = 0;
+    size_t len = strlen(username);
+    for (size_t i = 1; i < len && i <= OTA_PRODUCT_MAX; i++) {
+        if (may_be(access, username, i, username + i)) {
+            *product_len = i;
+            *device = username + i;
+            readings++;
+        }
+    }
+    return readings;
+}
+
+static bool is_named(const struct ota_topic *topic, const char *username, size_t product_len,
+                     const char *device)
+{
+    return topic->product_len == product_len &&
+           memcmp(topic->product, username, product_len) == 0 &&
+           strlen(device) == topic->device_len &&
+           memcmp(topic->device, device, topic->device_len) == 0;
+}
+
+bool ota_access_is_device(const struct ota_access *access, const struct ota_topic *topic,
+                          const char *username)
+{
+    for (size_t i = 0; i < access->form_count; i++) {
+        if (access->forms[i] == OTA_IDENTITY_NONE) {
+            return true;
+        }
+        if (username == NULL) {
+            continue;
+        }
+        size_t product_len = 0;
+        const char *device = "";
+        int readings = access->forms[i] == OTA_IDENTITY_SLASH
+                           ? split_slash(access, username, &product_len, &device)
+                           : split_joined(access, username, &product_len, &device);
+        if (readings > 0) { /* the first form that names a device decides; two readings: nobody */
+            return readings == 1 && is_named(topic, username, product_len, device);
+        }
+    }
+    return false;
+}
+
+bool ota_access_makes_ambiguous(const struct ota_access *access, const char *product)
+{
+    bool joined = false;
+    for (size_t i = 0; i < access->form_count; i++) {
+        joined = joined || access->forms[i] == OTA_IDENTITY_JOINED;
+    }
+    const struct ota_product *other;
+    for (size_t at = 0;
+         joined && (other = ota_index_next(&access->fleet->products, &at)) != NULL;) {
+        size_t a = strlen(product);
+        size_t b = strlen(other->name);
+        if (a != b && strncmp(product, other->name, a < b ? a : b) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* --- the rules ------------------------------------------------------------------------------ */
+
+static bool has_role(const struct ota_access *access, const char *username)
+{
+    return ota_roles_of(access->roles, username) != OTA_ROLE_NONE;
+}
+
+static bool is_own(const struct ota_access *access, const struct ota_topic *topic,
+                   const char *username)
+{
+    return topic->product != NULL && ota_access_is_device(access, topic, username);
+}
+
+static bool may_publish(const struct ota_access *access, const struct ota_topic *topic,
+                        const char *username)
+{
+    if (topic->kind == OTA_TOPIC_REPORT) {
+        return topic->rest[0] == '\0' && is_own(access, topic, username);
+    }
+    return topic->kind == OTA_TOPIC_CONTROL && has_role(access, username);
+}
+
+static bool may_subscribe(const struct ota_access *access, const struct ota_topic *topic,
+                          const char *username)
+{
+    if (topic->kind == OTA_TOPIC_UPDATE) {
+        return topic->rest[0] == '\0' && is_own(access, topic, username);
+    }
+    if (topic->kind == OTA_TOPIC_BLOCK) {
+        return strcmp(topic->rest, "/#") == 0 && is_own(access, topic, username);
+    }
+    bool for_roles = topic->kind == OTA_TOPIC_REPORT || topic->kind == OTA_TOPIC_EVENT ||
+                     topic->kind == OTA_TOPIC_CONTROL;
+    return for_roles && has_role(access, username);
+}
+
+static bool may_receive(const struct ota_access *access, const struct ota_topic *topic,
+                        const char *username)
+{
+    if (topic->kind == OTA_TOPIC_UPDATE || topic->kind == OTA_TOPIC_BLOCK) {
+        return is_own(access, topic, username);
+    }
+    return may_subscribe(access, topic, username);
+}
+
+enum ota_access_verdict ota_access_check(const struct ota_access *access, enum ota_access_op op,
+                                         const struct ota_topic *topic, const char *username)
+{
+    static bool (*const rules[])(const struct ota_access *, const struct ota_topic *,
+                                 const char *) = {
+        [OTA_ACCESS_PUBLISH] = may_publish,
+        [OTA_ACCESS_SUBSCRIBE] = may_subscribe,
+        [OTA_ACCESS_RECEIVE] = may_receive,
+    };
+    if (topic->kind == OTA_TOPIC_FOREIGN) {
+        return OTA_ACCESS_FOREIGN;
+    }
+    return rules[op](access, topic, username) ? OTA_ACCESS_ALLOW : OTA_ACCESS_DENY;
+}

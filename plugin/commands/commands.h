@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Owns: the handlers of all commands, one file a noun, and what they share.
+ * Thread: the broker's.
+ * Frees: nothing of the caller's; json_t results are new references.
+ */
+#ifndef OTA_COMMANDS_H
+#define OTA_COMMANDS_H
+
+#include "../control.h"
+#include "../fields.h"
+
+#define OTA_X(id, c_name, name, role, writes, words, help)                                         \
+    enum ota_err ota_cmd_##c_name(struct ota_call *call);
+OTA_COMMANDS(OTA_X)
+#undef OTA_X
+
+/* What the fields name, or OTA_NOT_FOUND with a sentence. */
+OTA_CHECKED enum ota_err ota_call_product(struct ota_call *call, struct ota_product **product);
+OTA_CHECKED enum ota_err ota_call_device(struct ota_call *call, struct ota_product **product,
+                                         struct ota_device **device);
+/* By the fields task and upload. */
+OTA_CHECKED enum ota_err ota_call_task(struct ota_call *call, struct ota_task_row *row);
+
+/* Sets a key of call->data; takes the reference. OTA_INTERNAL where memory is out. */
+OTA_CHECKED enum ota_err ota_call_answer(struct ota_call *call, const char *key, json_t *value);
+
+/* A text or null. */
+json_t *ota_json_text(const char *text);
+/* A number, or null where it is 0. */
+json_t *ota_json_time(int64_t at);
+
+/* --- pages ----------------------------------------------------------------------------------- */
+
+struct ota_page {
+    int64_t limit;
+    char key[OTA_DEVICE_MAX + 1]; /* "" on the first page */
+    int64_t number;               /* the same key as a number; 0 on the first page */
+    json_t *rows;
+};
+
+/* Reads limit and cursor; a cursor of other filters is refused. rows is a new array. */
+OTA_CHECKED enum ota_err ota_page_open(struct ota_call *call, struct ota_page *page);
+/* Takes a row's reference; false when the page is full (the row then isn't taken). */
+bool ota_page_add(struct ota_page *page, json_t *row);
+bool ota_page_is_full(const struct ota_page *page);
+/* Puts rows under `key` into the answer, with nextCursor where last isn't NULL. */
+OTA_CHECKED enum ota_err ota_page_close(struct ota_call *call, struct ota_page *page,
+                                        const char *key, const char *last);
+/* The same with a number as the last key. */
+OTA_CHECKED enum ota_err ota_page_close_at(struct ota_call *call, struct ota_page *page,
+                                           const char *key, bool more, int64_t last);
+
+/* --- how things are shown ----------------------------------------------------------------------
+ */
+
+json_t *ota_show_task(struct ota_core *core, const struct ota_task_row *row);
+json_t *ota_show_device(struct ota_core *core, const struct ota_device_row *row);
+json_t *ota_show_firmware(const char *product, const struct ota_firmware_row *row);
+
+#endif

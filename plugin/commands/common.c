@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "commands.h"
+
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../util/hex.h"
+
+#define OTA_CURSOR_BINDING 8 /* hex digits of a digest over command and filters */
+
+enum ota_err ota_call_product(struct ota_call *call, struct ota_product **product)
+{
+    const char *name = ota_field_text(call->fields, "product");
+    *product = ota_fleet_product(&call->core->fleet, name, strlen(name));
+    return *product != NULL ? OTA_OK
+                            : ota_error_set(&call->error, OTA_NOT_FOUND, "product",
+                                            "there is no product %s", name);
+}
+
+enum ota_err ota_call_device(struct ota_call *call, struct ota_product **product,
+                             struct ota_device **device)
+{
+    enum ota_err err = ota_call_product(call, product);
+    if (err != OTA_OK) {
+        return err;
+    }
+    const char *name = ota_field_text(call->fields, "device");
+    *device = ota_fleet_device(&call->core->fleet, *product, name, strlen(name));
+    return *device != NULL ? OTA_OK
+                           : ota_error_set(&call->error, OTA_NOT_FOUND, "device",
+                                           "product %s has no device %s", (*product)->name, name);
+}
+
+enum ota_err ota_call_task(struct ota_call *call, struct ota_task_row *row)
+{
+    int64_t id = ota_field_int(call->fields, "task", 0);
+    enum ota_err err = ota_task_get(call->core->store, id, row, &call->error);
+    bool orphan =
+        err == OTA_OK && ota_fleet_device_by_id(&call->core->fleet, row->device_id) == NULL;
+    if (err == OTA_NOT_FOUND || orphan) {
+        return ota_error_set(&call->error, OTA_NOT_FOUND, "task", "there is no task %lld",
+                             (long long)id);
+    }
+    return err;
+}
+
+enum ota_err ota_call_answer(struct ota_call *call, const char *key, json_t *value)
+{
+    if (value == NULL || json_object_set_new(call->data, key, value) != 0) {
+        return ota_error_set(&call->error, OTA_INTERNAL, NULL, "out of memory");
+    }
+    return OTA_OK;
+}
+
+json_t *ota_json_text(const char *text)
+{
+    return text != NULL && text[0] != '\0' ? json_string(text) : json_null();
+}
+
+json_t *ota_json_time(int64_t at)
+{
+    return at != 0 ? json_integer(at) : json_null();
+}
+
+/* --- pages ------------------------------------------------------------------------------------ */
+
+static bool binding_of(const struct ota_call *call, char *binding)
+{
+    unsigned char digest[32];
+    json_t *copy = json_copy((json_t *)call->fields);
+    if (copy == NULL) {
+        return false;
+    }
+    (void)json_object_del(copy, "correlationData");
+    (void)json_object_del(copy, "cursor");
+    (void)json_object_del(copy, "limit");
+    char *text = json_dumps(copy, JSON_COMPACT | JSON_SORT_KEYS);
+    bool ok = text != NULL && EVP_Digest(text, strlen(text), digest, NULL, EVP_sha256(), NULL) == 1;
+    if (ok) {
+        ota_hex(digest, OTA_CURSOR_BINDING / 2, binding);
+    }
+    free(text);
+    json_decref(copy);
+    return ok;
+}
+
+enum ota_err ota_page_open(struct ota_call *call, struct ota_page *page)
+{
+    *page = (struct ota_page){.limit = ota_field_int(call->fields, "limit", OTA_LIST_DEFAULT)};
+    const char *cursor = ota_field_text(call->fields, "cursor");
+    if (cursor[0] != '\0') {
+        char binding[OTA_CURSOR_BINDING + 1];
+        size_t len = strlen(cursor);
+        if (!binding_of(call, binding)) {
+            return ota_error_set(&call->error, OTA_INTERNAL, NULL, "out of memory");
+        }
+        if (len <= OTA_CURSOR_BINDING || len - OTA_CURSOR_BINDING >= sizeof page->key ||
+            strncmp(cursor, binding, OTA_CURSOR_BINDING) != 0) {
+            return ota_error_set(&call->error, OTA_INVALID_REQUEST, "cursor",
+                                 "this cursor belongs to other filters: start without one");
+        }
+        memcpy(page->key, cursor + OTA_CURSOR_BINDING, len - OTA_CURSOR_BINDING + 1);
+        page->number = strtoll(page->key, NULL, 10);
+    }
+    page->rows = json_array();
+    return page->rows != NULL ? OTA_OK
+                              : ota_error_set(&call->error, OTA_INTERNAL, NULL, "out of memory");
+}
+
+bool ota_page_is_full(const struct ota_page *page)
+{
+    return (int64_t)json_array_size(page->rows) >= page->limit;
+}
+
+bool ota_page_add(struct ota_page *page, json_t *row)
+{
+    if (ota_page_is_full(page)) {
+        json_decref(row);
+        return false;
+    }
+    return json_array_append_new(page->rows, row) == 0;
+}
+
+enum ota_err ota_page_close(struct ota_call *call, struct ota_page *page, const char *key,
+                            const char *last)
+{
+    enum ota_err err = ota_call_answer(call, key, page->rows);
+    page->rows = NULL;
+    if (err != OTA_OK || last == NULL) {
+        return err;
+    }
+    char cursor[OTA_CURSOR_BINDING + OTA_DEVICE_MAX + 1];
+    if (!binding_of(call, cursor)) {
+        return ota_error_set(&call->error, OTA_INTERNAL, NULL, "out of memory");
+    }
+    (void)snprintf(cursor + OTA_CURSOR_BINDING, sizeof cursor - OTA_CURSOR_BINDING, "%s", last);
+    return ota_call_answer(call, "nextCursor", json_string(cursor));
+}
+
+enum ota_err ota_page_close_at(struct ota_call *call, struct ota_page *page, const char *key,
+                               bool more, int64_t last)
+{
+    char text[24];
+    (void)snprintf(text, sizeof text, "%lld", (long long)last);
+    return ota_page_close(call, page, key, more ? text : NULL);
+}

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../broker.h"
+#include "../devices.h"
+#include "../tasks.h"
+#include "commands.h"
+
+static enum ota_err answer_device(struct ota_call *call, int64_t id)
+{
+    struct ota_device_row row;
+    enum ota_err err = ota_device_get(call->core->store, id, &row, &call->error);
+    return err == OTA_OK ? ota_call_answer(call, "device", ota_show_device(call->core, &row)) : err;
+}
+
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Sorted and each once, so that equal sets are equal texts. */
+static void join_tags(const json_t *tags, char *text, size_t size)
+{
+    const char *sorted[OTA_TAGS_MAX];
+    size_t count = json_array_size(tags);
+    for (size_t i = 0; i < count; i++) {
+        sorted[i] = json_string_value(json_array_get(tags, i));
+    }
+    qsort(sorted, count, sizeof sorted[0], compare_texts);
+    size_t used = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0 && strcmp(sorted[i], sorted[i - 1]) == 0) {
+            continue;
+        }
+        used += (size_t)snprintf(text + used, size - used, "%s%s", used > 0 ? " " : "", sorted[i]);
+    }
+}
+
+enum ota_err ota_cmd_create_device(struct ota_call *call)
+{
+    struct ota_product *product;
+    enum ota_err err = ota_call_product(call, &product);
+    if (err != OTA_OK) {
+        return err;
+    }
+    const char *name = ota_field_text(call->fields, "device");
+    if (ota_fleet_device(&call->core->fleet, product, name, strlen(name)) != NULL) {
+        return ota_error_set(&call->error, OTA_ALREADY_EXISTS, "device",
+                             "product %s has a device %s already", product->name, name);
+    }
+    if (product->devices >= call->core->settings.max_devices_per_product) {
+        return ota_error_set(&call->error, OTA_LIMIT_EXCEEDED, "product",
+                             "product %s has %u devices already (option max_devices_per_product)",
+                             product->name, product->devices);
+    }
+    struct ota_device_row row = {.product_id = product->id, .created_at = ota_now_unix()};
+    (void)snprintf(row.name, sizeof row.name, "%s", name);
+    (void)snprintf(row.description, sizeof row.description, "%s",
+                   ota_field_text(call->fields, "description"));
+    join_tags(json_object_get(call->fields, "tags"), row.tags, sizeof row.tags);
+    struct ota_device *device;
+    err = ota_devices_add(call->core, &row, &device, &call->error);
+    if (err == OTA_OK && strlen(name) + strlen(product->name) > OTA_VENDOR_NAMES_MAX) {
+        err = ota_call_answer(call, "warning",
+                              json_string("the vendor's SDK can't speak product and device names "
+                                          "of more than 50 characters together"));
+    }
+    return err == OTA_OK ? answer_device(call, row.id) : err;
+}
+
+static void run_updated(struct ota_core *core, struct ota_effect *effect)
+{
+    struct ota_device *device = effect->item;
+    device->hold = effect->number != 0;
+    if (device->task != NULL) {
+        ota_tasks_plan(core, device->task);
+    }
+}
+
+static void apply_fields(const json_t *fields, struct ota_device_row *row)
+{
+    const char *description = ota_field_text_or_null(fields, "description");
+    if (description != NULL) {
+        (void)snprintf(row->description, sizeof row->description, "%s", description);
+    }
+    if (json_object_get(fields, "tags") != NULL) {
+        join_tags(json_object_get(fields, "tags"), row->tags, sizeof row->tags);
+    }
+    if (json_object_get(fields, "hold") != NULL) {
+        row->hold = ota_field_bool(fields, "hold");
+    }
+}
+
+enum ota_err ota_cmd_update_device(struct ota_call *call)
+{
+    struct ota_product *product;
+    struct ota_device *device;
+    struct ota_device_row row;
+    enum ota_err err = ota_call_device(call, &product, &device);
+    if (err == OTA_OK) {
+        err = ota_device_get(call->core->store, device->id, &row, &call->error);
+    }
+    if (err != OTA_OK) {
+        return err;
+    }
+    apply_fields(call->fields, &row);
+    struct ota_effect *effect = ota_core_after(call->core, run_updated, NULL);
+    if (effect == NULL) {
+        return ota_error_set(&call->error, OTA_INTERNAL, NULL, "out of memory");
+    }
+    effect->item = device;
+    effect->number = row.hold;
+    err = ota_device_update(call->core->store, &row, &call->error);
+    return err == OTA_OK ? answer_device(call, row.id) : err;
+}
+
+enum ota_err ota_cmd_delete_device(struct ota_call *call)
+{
+    struct ota_product *product;
+    struct ota_device *device;
+    enum ota_err err = ota_call_device(call, &product, &device);
+    if (err != OTA_OK) {
+        return err;
+    }
+    if (device->task != NULL) {
+        return ota_error_set(&call->error, OTA_CONFLICT, "device",
+                             "device %s has the unfinished task %lld: cancel it first",
+                             device->name, (long long)device->task->id);
+    }
+    return ota_devices_remove(call->core, device, &call->error);
+}
+
+enum ota_err ota_cmd_get_device(struct ota_call *call)
+{
+    struct ota_product *product;
+    struct ota_device *device;
+    enum ota_err err = ota_call_device(call, &product, &device);
+    return err == OTA_OK ? answer_device(call, device->id) : err;
+}
+
+/* --- lists ------------------------------------------------------------------------------------ */
+
+struct listing {
+    struct ota_core *core;
+    struct ota_page page;
+    int64_t last;
+    bool more;
+};
+
+/* The row that fills the page is the last one looked at, so the cursor is right. */
+static bool list_device(void *data, const struct ota_device_row *row)
+{
+    struct listing *listing = data;
+    (void)ota_page_add(&listing->page, ota_show_device(listing->core, row));
+    return !ota_page_is_full(&listing->page);
+}
+
+static enum ota_err find_gateway(struct ota_call *call, const struct ota_product *product,
+                                 struct ota_device_filter *filter)
+{
+    const char *name = ota_field_text(call->fields, "gateway");
+    if (name[0] == '\0') {
+        return OTA_OK;
+    }
+    const struct ota_device *gateway =
+        ota_fleet_device(&call->core->fleet, product, name, strlen(name));
+    if (gateway == NULL) {
+        return ota_error_set(&call->error, OTA_NOT_FOUND, "gateway", "product %s has no device %s",
+                             product->name, name);
+    }
+    filter->gateway_id = gateway->id;
+    return OTA_OK;
+}
+
+enum ota_err ota_cmd_list_devices(struct ota_call *call)
+{
+    struct ota_product *product;
+    struct listing listing = {.core = call->core};
+    char last[OTA_DEVICE_MAX + 1] = "";
+    bool more = false;
+    bool online = ota_field_bool(call->fields, "online");
+    enum ota_err err = ota_call_product(call, &product);
+    if (err == OTA_OK) {
+        err = ota_page_open(call, &listing.page);
+    }
+    if (err == OTA_OK) {
+        struct ota_device_filter filter = {
+            .product_id = product->id,
+            .version = ota_field_text_or_null(call->fields, "version"),
+            .tag = ota_field_text_or_null(call->fields, "tag"),
+            .prefix = ota_field_text_or_null(call->fields, "prefix"),
+            .online = json_object_get(call->fields, "online") != NULL ? &online : NULL};
+        err = find_gateway(call, product, &filter);
+        if (err == OTA_OK) {
+            err = ota_device_list(call->core->store, &filter, listing.page.key, list_device,
+                                  &listing, last, &more, &call->error);
+        }
+    }
+    if (err == OTA_OK) {
+        err = ota_page_close(call, &listing.page, "devices", more ? last : NULL);
+    }
+    json_decref(listing.page.rows);
+    return err;
+}
+
+static bool list_version(void *data, int64_t at, const char *version)
+{
+    struct listing *listing = data;
+    listing->more = ota_page_is_full(&listing->page);
+    if (listing->more) {
+        return false;
+    }
+    listing->last = at;
+    return ota_page_add(&listing->page,
+                        json_pack("{s:I, s:s}", "at", (json_int_t)at, "version", version));
+}
+
+enum ota_err ota_cmd_list_device_history(struct ota_call *call)
+{
+    struct ota_product *product;
+    struct ota_device *device;
+    struct listing listing = {0};
+    enum ota_err err = ota_call_device(call, &product, &device);
+    if (err == OTA_OK) {
+        err = ota_page_open(call, &listing.page);
+    }
+    if (err == OTA_OK) {
+        err = ota_device_versions(call->core->store, device->id, listing.page.number, list_version,
+                                  &listing, &call->error);
+    }
+    if (err == OTA_OK) {
+        err = ota_page_close_at(call, &listing.page, "versions", listing.more, listing.last);
+    }
+    json_decref(listing.page.rows);
+    return err;
+}
+
+/* --- why a device is where it is -----------------------------------------------------------------
+ */
+
+struct explanation {
+    const char *reason;
+    char sentence[320];
+};
+
+static void explain_idle(const struct ota_device *device, struct explanation *why)
+{
+    const char *version = device->version != NULL ? device->version->text : NULL;
+    why->reason = version != NULL ? "no_task" : "never_reported";
+    (void)snprintf(why->sentence, sizeof why->sentence,
+                   version != NULL ? "%s runs %s and nothing is to be done: no unfinished task is "
+                                     "there for it."
+                                   : "%s has never reported a version%s, and no task is there for "
+                                     "it.",
+                   device->name, version != NULL ? version : "");
+}
+
+static void explain_waiting(const struct ota_core *core, const struct ota_device *device,
+                            struct explanation *why)
+{
+    const struct ota_task *task = device->task;
+    const char *target = task->firmware != NULL ? task->firmware->row.version : "?";
+    enum ota_wait wait = ota_tasks_wait(core, task);
+    if (wait == OTA_WAIT_HELD) {
+        why->reason = "held";
+        (void)snprintf(why->sentence, sizeof why->sentence,
+                       "%s is on hold; its upgrade to %s begins when the hold is lifted.",
+                       device->name, target);
+    } else if (device->conn == NULL) {
+        why->reason = "device_offline";
+        (void)snprintf(why->sentence, sizeof why->sentence,
+                       "%s is not connected; its upgrade to %s begins when it comes back.",
+                       device->name, target);
+    } else if (wait == OTA_WAIT_RETRY) {
+        why->reason = "retry";
+        (void)snprintf(why->sentence, sizeof why->sentence,
+                       "An attempt to upgrade %s to %s failed; attempt %d begins in %lld s.",
+                       device->name, target, task->up.attempt,
+                       (long long)((task->up.deadline - core->service_ms + 999) / 1000));
+    } else {
+        why->reason = "task_waiting";
+        (void)snprintf(why->sentence, sizeof why->sentence,
+                       "%s is connected and gets its notice for %s within seconds.", device->name,
+                       target);
+    }
+}
+
+static void explain_under_way(const struct ota_core *core, const struct ota_device *device,
+                              struct explanation *why)
+{
+    const struct ota_task *task = device->task;
+    enum ota_shown shown = ota_shown_of(task->up.status, device->conn != NULL);
+    int64_t left = (task->up.deadline - core->service_ms) / 1000;
+    why->reason = ota_shown_name(shown);
+    (void)snprintf(why->sentence, sizeof why->sentence,
+                   "%s is on its way to %s: %s (%d %%)%s; the attempt fails in %lld s unless it "
+                   "succeeds.",
+                   device->name, task->firmware != NULL ? task->firmware->row.version : "?",
+                   ota_shown_words(shown), task->up.percent,
+                   device->conn == NULL ? ", not connected now" : "",
+                   (long long)(left > 0 ? left : 0));
+}
+
+enum ota_err ota_cmd_explain_device(struct ota_call *call)
+{
+    struct ota_product *product;
+    struct ota_device *device;
+    struct explanation why = {0};
+    enum ota_err err = ota_call_device(call, &product, &device);
+    if (err != OTA_OK) {
+        return err;
+    }
+    if (device->task == NULL) {
+        explain_idle(device, &why);
+    } else if (device->task->up.status == OTA_WAITING) {
+        explain_waiting(call->core, device, &why);
+    } else {
+        explain_under_way(call->core, device, &why);
+    }
+    err = ota_call_answer(call, "sentence", json_string(why.sentence));
+    if (err == OTA_OK) {
+        err = ota_call_answer(call, "reason", json_string(why.reason));
+    }
+    if (err == OTA_OK && device->task != NULL) {
+        err = ota_call_answer(call, "task", json_integer(device->task->id));
+    }
+    return err;
+}

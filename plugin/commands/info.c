@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <stdio.h>
+
+#include "../broker.h"
+#include "commands.h"
+
+static json_t *warnings_of(const struct ota_surroundings *around)
+{
+    json_t *warnings = json_array();
+    if (around->identity_none) {
+        (void)json_array_append_new(
+            warnings, json_string("device_identity is none: any client may speak for any device"));
+    }
+    if (around->shadowed > 0) {
+        char text[200];
+        (void)snprintf(text, sizeof text,
+                       "%llu messages on our topics were let in by a plugin that is loaded before "
+                       "mosquitto_ota: put our plugin line first",
+                       (unsigned long long)around->shadowed);
+        (void)json_array_append_new(warnings, json_string(text));
+    }
+    if (around->http == NULL) {
+        (void)json_array_append_new(warnings,
+                                    json_string("downloads are off: no device can be upgraded"));
+    }
+    return warnings;
+}
+
+static json_t *refusals_of(const struct ota_intake *intake)
+{
+    json_t *refused = json_object();
+    for (unsigned i = 0; i < OTA_REFUSAL_COUNT; i++) {
+        if (intake->refused[i] > 0) {
+            (void)json_object_set_new(refused, ota_refusal_name((enum ota_refusal)i),
+                                      json_integer((json_int_t)intake->refused[i]));
+        }
+    }
+    return refused;
+}
+
+static json_t *downloads_of(struct ota_http *http)
+{
+    if (http == NULL) {
+        return json_null();
+    }
+    struct ota_http_stats stats;
+    ota_http_stats(http, &stats);
+    return json_pack("{s:I, s:I, s:I, s:i}", "requests", (json_int_t)stats.requests, "refused",
+                     (json_int_t)stats.refused, "bytes", (json_int_t)stats.bytes, "active",
+                     stats.active);
+}
+
+enum ota_err ota_cmd_get_info(struct ota_call *call)
+{
+    struct ota_surroundings *around = call->around;
+    struct ota_core *core = call->core;
+    struct ota_meta meta;
+    enum ota_err err = ota_store_meta(core->store, &meta, &call->error);
+    if (err != OTA_OK) {
+        return err;
+    }
+    json_t *info = json_pack(
+        "{s:s, s:i, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "version",
+        OTA_VERSION, "schemaVersion", meta.schema_version, "brokerVersion", around->broker_version,
+        "startedAt", (json_int_t)around->started_at, "devices",
+        (json_int_t)core->fleet.device_count, "online", (json_int_t)core->fleet.online_count,
+        "activeTasks", (json_int_t)core->fleet.task_count, "databaseBytes",
+        (json_int_t)ota_store_bytes(core->store), "serviceMs", (json_int_t)core->service_ms,
+        "notices", (json_int_t)core->counters.notices, "reports",
+        (json_int_t)around->intake->reports, "refusedReports", refusals_of(around->intake),
+        "downloads", downloads_of(around->http), "warnings", warnings_of(around));
+    if (info == NULL) {
+        return ota_error_set(&call->error, OTA_INTERNAL, NULL, "out of memory");
+    }
+    json_decref(call->data);
+    call->data = info;
+    return OTA_OK;
+}

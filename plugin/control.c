@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "control.h"
+
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker.h"
+#include "commands/commands.h"
+#include "fields.h"
+
+#define OTA_QUEUE_MESSAGES 1000
+#define OTA_QUEUE_BYTES    (INT64_C(64) << 20)
+#define OTA_MESSAGE_MAX    (256 << 10) /* parsing more would hold the broker */
+#define OTA_TICK_MS        5
+
+struct message {
+    struct message *next;
+    const struct mosquitto *client; /* NULL: gone */
+    char *client_id;
+    char *user;
+    enum ota_role role;
+    char *payload;
+    size_t len;
+    json_t *root; /* once it was parsed */
+    json_t *responses;
+    size_t at; /* the command that is next */
+};
+
+struct ota_control {
+    struct ota_surroundings *around;
+    struct message *first;
+    struct message **last;
+    size_t count;
+    int64_t bytes;
+};
+
+static const ota_handler handlers[OTA_COMMAND_COUNT] = {
+#define OTA_X(id, c_name, name, role, writes, words, help) [OTA_CMD_##id] = ota_cmd_##c_name,
+    OTA_COMMANDS(OTA_X)
+#undef OTA_X
+};
+
+struct ota_control *ota_control_new(struct ota_surroundings *around)
+{
+    struct ota_control *control = calloc(1, sizeof *control);
+    if (control != NULL) {
+        control->around = around;
+        control->last = &control->first;
+    }
+    return control;
+}
+
+static void free_message(struct message *message)
+{
+    if (message != NULL) {
+        json_decref(message->root);
+        json_decref(message->responses);
+        free(message->client_id);
+        free(message->user);
+        free(message->payload);
+        free(message);
+    }
+}
+
+static struct message *take_first(struct ota_control *control)
+{
+    struct message *message = control->first;
+    control->first = message->next;
+    if (control->first == NULL) {
+        control->last = &control->first;
+    }
+    control->count--;
+    control->bytes -= (int64_t)message->len;
+    return message;
+}
+
+void ota_control_free(struct ota_control *control)
+{
+    while (control != NULL && control->first != NULL) {
+        free_message(take_first(control));
+    }
+    free(control);
+}
+
+/* --- answers -------------------------------------------------------------------------------- */
+
+static json_t *error_response(const char *command, const struct ota_error *error)
+{
+    return json_pack("{s:s*, s:s, s:s, s:s*}", "command", command, "error", error->text, "code",
+                     ota_err_name(error->code), "field",
+                     error->field[0] != '\0' ? error->field : NULL);
+}
+
+static void send(const char *client_id, json_t *responses)
+{
+    json_t *envelope = json_pack("{s:O}", "responses", responses);
+    char *text = envelope != NULL ? json_dumps(envelope, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+    if (text != NULL) {
+        (void)ota_broker_publish(client_id, OTA_CONTROL_RESPONSE, text, strlen(text), 1);
+    }
+    free(text);
+    json_decref(envelope);
+}
+
+static void send_refusal(const char *client_id, enum ota_err code, const char *text)
+{
+    struct ota_error error = {0};
+    (void)ota_error_set(&error, code, NULL, "%s", text);
+    json_t *responses = json_pack("[o]", error_response(NULL, &error));
+    if (responses != NULL) {
+        send(client_id, responses);
+        json_decref(responses);
+    }
+}
+
+/* --- once and only once ----------------------------------------------------------------------- */
+
+/* SHA-256 over the command and its fields, whatever their order, without what may differ. */
+static bool digest_of(const json_t *fields, unsigned char *digest)
+{
+    json_t *copy = json_copy((json_t *)fields);
+    if (copy == NULL) {
+        return false;
+    }
+    (void)json_object_del(copy, "correlationData");
+    (void)json_object_del(copy, "requestId");
+    char *text = json_dumps(copy, JSON_COMPACT | JSON_SORT_KEYS);
+    bool ok = text != NULL && EVP_Digest(text, strlen(text), digest, NULL, EVP_sha256(), NULL) == 1;
+    free(text);
+    json_decref(copy);
+    return ok;
+}
+
+/* OTA_NOT_FOUND: the request is new; OTA_OK: data holds the stored answer. */
+static enum ota_err find_stored(struct ota_call *call, const char *request_id,
+                                const unsigned char *digest)
+{
+    unsigned char known[32];
+    char *text;
+    enum ota_err err =
+        ota_request_find(call->core->store, call->user, request_id, known, &text, &call->error);
+    if (err != OTA_OK) {
+        return err;
+    }
+    if (memcmp(known, digest, sizeof known) != 0) {
+        free(text);
+        return ota_error_set(&call->error, OTA_CONFLICT, "requestId",
+                             "this requestId was used for something else: draw a new one");
+    }
+    json_t *data = json_loads(text, 0, NULL);
+    free(text);
+    if (data == NULL) {
+        return ota_error_set(&call->error, OTA_INTERNAL, NULL, "a stored answer is unreadable");
+    }
+    json_decref(call->data);
+    call->data = data;
+    return OTA_OK;
+}
+
+static enum ota_err store_answer(struct ota_call *call, const char *request_id,
+                                 const unsigned char *digest)
+{
+    char *text = json_dumps(call->data, JSON_COMPACT);
+    if (text == NULL) {
+        return ota_error_set(&call->error, OTA_INTERNAL, NULL, "out of memory");
+    }
+    enum ota_err err = ota_request_insert(call->core->store, call->user, request_id, digest, text,
+                                          ota_now_unix(), &call->error);
+    free(text);
+    return err;
+}
+
+/* --- one command ------------------------------------------------------------------------------ */
+
+static enum ota_err write_once(struct ota_call *call, const char *request_id)
+{
+    unsigned char digest[32];
+    if (request_id != NULL) {
+        if (!digest_of(call->fields, digest)) {
+            return ota_error_set(&call->error, OTA_INTERNAL, NULL, "out of memory");
+        }
+        enum ota_err known = find_stored(call, request_id, digest);
+        if (known != OTA_NOT_FOUND) {
+            return known;
+        }
+    }
+    enum ota_err err = handlers[call->command->id](call);
+    if (err == OTA_OK && request_id != NULL) {
+        err = store_answer(call, request_id, digest);
+    }
+    return err;
+}
+
+static enum ota_err run_write(struct ota_call *call)
+{
+    enum ota_err err = ota_core_begin(call->core, &call->error);
+    if (err != OTA_OK) {
+        return err;
+    }
+    err = write_once(call, ota_field_text_or_null(call->fields, "requestId"));
+    if (err != OTA_OK) {
+        ota_core_rollback(call->core);
+        return err;
+    }
+    return ota_core_commit(call->core, &call->error);
+}
+
+static enum ota_err run(struct ota_call *call, enum ota_role role)
+{
+    if (role < call->command->role) {
+        return ota_error_set(&call->error, OTA_FORBIDDEN, NULL, "%s needs the role %s, you are %s",
+                             call->command->name, ota_role_name(call->command->role),
+                             ota_role_name(role));
+    }
+    enum ota_err err = ota_fields_check(call->command, call->fields, &call->error);
+    if (err != OTA_OK) {
+        return err;
+    }
+    return call->command->writes ? run_write(call) : handlers[call->command->id](call);
+}
+
+static json_t *response_of(struct ota_call *call, const char *name, enum ota_err err)
+{
+    if (err != OTA_OK) {
+        (void)ota_error_set(&call->error, err, NULL, "the command failed");
+        if (err == OTA_INTERNAL || err == OTA_UNAVAILABLE) {
+            ota_log(OTA_LOG_ERROR, "%s failed: %s", name != NULL ? name : "a command",
+                    call->error.text);
+        }
+        return error_response(name, &call->error);
+    }
+    return json_pack("{s:s, s:O}", "command", name, "data", call->data);
+}
+
+static enum ota_err find_command(const json_t *fields, struct ota_call *call, const char **name)
+{
+    const json_t *correlation = json_object_get(fields, "correlationData");
+    *name = json_string_value(json_object_get(fields, "command"));
+    if (*name == NULL) {
+        return ota_error_set(&call->error, OTA_INVALID_REQUEST, "command",
+                             "each command is an object with its name in `command`");
+    }
+    if (correlation != NULL && !json_is_string(correlation)) {
+        return ota_error_set(&call->error, OTA_INVALID_REQUEST, "correlationData",
+                             "correlationData must be a text");
+    }
+    call->command = ota_command_find(*name);
+    if (call->command == NULL) {
+        return ota_error_set(&call->error, OTA_INVALID_REQUEST, "command",
+                             "there is no command %.60s", *name);
+    }
+    return OTA_OK;
+}
+
+/* OTA_AGAIN, or OTA_OK with the response appended. */
+static enum ota_err do_command(struct ota_control *control, struct message *message,
+                               const json_t *fields)
+{
+    struct ota_call call = {.around = control->around,
+                            .core = control->around->core,
+                            .user = message->user,
+                            .fields = fields,
+                            .data = json_object()};
+    const char *name = NULL;
+    enum ota_err err = find_command(fields, &call, &name);
+    if (err == OTA_OK) {
+        err = run(&call, message->role);
+    }
+    if (err != OTA_AGAIN) {
+        json_t *response = response_of(&call, name, err);
+        json_t *correlation = json_object_get(fields, "correlationData");
+        if (json_is_string(correlation)) {
+            (void)json_object_set(response, "correlationData", correlation);
+        }
+        (void)json_array_append_new(message->responses, response);
+        err = OTA_OK;
+    }
+    json_decref(call.data);
+    return err;
+}
+
+/* --- messages --------------------------------------------------------------------------------- */
+
+static bool parse_envelope(struct message *message, struct ota_error *error)
+{
+    json_error_t where;
+    message->root = json_loadb(message->payload, message->len, JSON_REJECT_DUPLICATES, &where);
+    const json_t *commands = json_object_get(message->root, "commands");
+    if (message->root == NULL) {
+        (void)ota_error_set(error, OTA_INVALID_REQUEST, NULL, "the message isn't JSON: %s",
+                            where.text);
+    } else if (!json_is_array(commands) || json_object_size(message->root) != 1) {
+        (void)ota_error_set(error, OTA_INVALID_REQUEST, "commands",
+                            "the message must be {\"commands\":[…]} and nothing else");
+    } else if (json_array_size(commands) < 1 ||
+               json_array_size(commands) > OTA_COMMANDS_A_MESSAGE) {
+        (void)ota_error_set(error, OTA_INVALID_REQUEST, "commands",
+                            "a message has 1 to %d commands", OTA_COMMANDS_A_MESSAGE);
+    }
+    message->responses = json_array();
+    return error->code == OTA_OK && message->responses != NULL;
+}
+
+static void finish(struct ota_control *control)
+{
+    struct message *message = take_first(control);
+    if (message->client != NULL && message->responses != NULL) {
+        send(message->client_id, message->responses);
+    }
+    free_message(message);
+}
+
+/* The next command of the first message; false where it wants to wait for the next tick. */
+static bool step(struct ota_control *control)
+{
+    struct message *message = control->first;
+    struct ota_error error = {0};
+    if (message->root == NULL && !parse_envelope(message, &error)) {
+        (void)json_array_append_new(message->responses, error_response(NULL, &error));
+        finish(control);
+        return true;
+    }
+    const json_t *commands = json_object_get(message->root, "commands");
+    if (do_command(control, message, json_array_get(commands, message->at)) == OTA_AGAIN) {
+        return false;
+    }
+    if (++message->at == json_array_size(commands)) {
+        finish(control);
+    }
+    return true;
+}
+
+void ota_control_tick(struct ota_control *control)
+{
+    int64_t end = ota_now_mono() + OTA_TICK_MS;
+    while (control->first != NULL && step(control) && ota_now_mono() < end) {
+    }
+}
+
+bool ota_control_is_due(const struct ota_control *control)
+{
+    return control->first != NULL;
+}
+
+static struct message *new_message(const struct mosquitto *client, enum ota_role role,
+                                   const void *payload, size_t len)
+{
+    const char *user = ota_broker_username(client);
+    struct message *message = calloc(1, sizeof *message);
+    if (message == NULL) {
+        return NULL;
+    }
+    message->client = client;
+    message->client_id = strdup(ota_broker_client_id(client));
+    message->user = strdup(user != NULL ? user : "");
+    message->payload = malloc(len > 0 ? len : 1);
+    message->role = role;
+    message->len = len;
+    if (message->client_id == NULL || message->user == NULL || message->payload == NULL) {
+        free_message(message);
+        return NULL;
+    }
+    memcpy(message->payload, payload != NULL ? payload : "", len);
+    return message;
+}
+
+void ota_control_receive(struct ota_control *control, const struct mosquitto *client,
+                         enum ota_role role, const void *payload, size_t len)
+{
+    const char *client_id = ota_broker_client_id(client);
+    if (client_id == NULL) {
+        return;
+    }
+    if (len > OTA_MESSAGE_MAX) {
+        send_refusal(client_id, OTA_TOO_LARGE, "a message has at most 256 KiB: send it in pieces");
+        return;
+    }
+    if (control->count >= OTA_QUEUE_MESSAGES || control->bytes + (int64_t)len > OTA_QUEUE_BYTES) {
+        send_refusal(client_id, OTA_UNAVAILABLE, "too many commands are waiting: try again");
+        return;
+    }
+    struct message *message = new_message(client, role, payload, len);
+    if (message == NULL) {
+        send_refusal(client_id, OTA_UNAVAILABLE, "out of memory: try again");
+        return;
+    }
+    *control->last = message;
+    control->last = &message->next;
+    control->count++;
+    control->bytes += (int64_t)len;
+}
+
+void ota_control_forget(struct ota_control *control, const struct mosquitto *client)
+{
+    for (struct message *message = control->first; message != NULL; message = message->next) {
+        if (message->client == client) {
+            message->client = NULL;
+        }
+    }
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Owns: the doors' common way in for admin commands: envelope, role, fields, requestId, the queue
+ *       that the tick works off, the answer (control-api.md). commands/ has what each one does.
+ * Thread: the broker's.
+ * Frees: ota_control_free.
+ */
+#ifndef OTA_CONTROL_H
+#define OTA_CONTROL_H
+
+#include <jansson.h>
+
+#include "access.h"
+#include "command_table.h"
+#include "core.h"
+#include "dispatch.h"
+#include "http.h"
+#include "intake.h"
+#include "uploads.h"
+
+/* What the commands may look at beyond the domain. */
+struct ota_surroundings {
+    struct ota_core *core;
+    const struct ota_access *access;
+    struct ota_intake *intake;
+    struct ota_dispatch *dispatch;
+    struct ota_uploads *uploads;
+    struct ota_http *http; /* NULL: downloads are off */
+    int64_t started_at;    /* Unix ms */
+    const char *broker_version;
+    uint64_t shadowed; /* messages on our topics that another plugin let in before us */
+    bool identity_none;
+};
+
+/* One command under way, as its handler sees it. */
+struct ota_call {
+    struct ota_surroundings *around;
+    struct ota_core *core;
+    const struct ota_command *command;
+    const char *user;
+    const json_t *fields; /* validated; missing ones are missing */
+    json_t *data;         /* the answer's data: an empty object, to be filled */
+    struct ota_error error;
+};
+
+/*
+ * Handlers. Those that write run in an open transaction, which is committed for them; OTA_AGAIN
+ * (nothing written) has them called again at the next tick.
+ */
+typedef enum ota_err (*ota_handler)(struct ota_call *call);
+
+struct ota_control;
+
+struct ota_control *ota_control_new(struct ota_surroundings *around);
+void ota_control_free(struct ota_control *control);
+
+/* Queues a message from the control topic. */
+void ota_control_receive(struct ota_control *control, const struct mosquitto *client,
+                         enum ota_role role, const void *payload, size_t len);
+
+/* The client is gone: its answers go nowhere, since its client id may be another's by then. */
+void ota_control_forget(struct ota_control *control, const struct mosquitto *client);
+
+/* Works the queue off for a few milliseconds. */
+void ota_control_tick(struct ota_control *control);
+bool ota_control_is_due(const struct ota_control *control);
+
+#define OTA_CONTROL_TOPIC    "$CONTROL/ota/v1"
+#define OTA_CONTROL_RESPONSE "$CONTROL/ota/v1/response"
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Owns: what the domain works on: store, fleet, clocks, settings, the heap of due work, and the
+ *       one transaction with what is to happen once it is committed.
+ * Thread: the broker's.
+ * Frees: ota_core_free; the store is opened and closed by the plugin.
+ *
+ * A change is made in three steps: ota_core_begin; write to the store and announce with
+ * ota_core_after what memory and the wire are to do; ota_core_commit, which runs that in order,
+ * or ota_core_rollback, which drops it. Nothing is visible before it is committed.
+ */
+#ifndef OTA_CORE_H
+#define OTA_CORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "fleet.h"
+#include "store/store.h"
+
+/* What the options say about upgrades and firmware (options.h has all). */
+struct ota_settings {
+    char topic_prefix[64];
+    char download_url[256]; /* "" where downloads are off */
+    unsigned char url_key[OTA_KEY_SIZE];
+    int64_t upgrade_timeout_ms;
+    int64_t notice_interval_ms;
+    int64_t max_firmware_size;
+    int max_firmware_per_product;
+    uint32_t max_devices_per_product;
+    bool auto_register;
+};
+
+struct ota_core;
+
+struct ota_effect {
+    void (*run)(struct ota_core *core, struct ota_effect *effect);
+    void (*drop)(struct ota_core *core, struct ota_effect *effect); /* may be NULL */
+    void *item;
+    void *other;
+    int64_t number;
+    struct ota_upgrade upgrade;
+    struct ota_upgrade_outcome outcome;
+    char version[OTA_VERSION_MAX + 1];
+};
+
+/* A min-heap of tasks by when they are due. */
+struct ota_heap {
+    struct ota_due *entries;
+    size_t count;
+    size_t capacity;
+};
+
+struct ota_counters {
+    uint64_t notices;
+    uint64_t timeouts;
+    uint64_t store_failures;
+};
+
+struct ota_core {
+    struct ota_store *store;
+    struct ota_fleet fleet;
+    struct ota_settings settings;
+    struct ota_heap due;
+    struct ota_counters counters;
+    /* The task's attempt is over: its downloads are to be dropped. May be NULL. */
+    void (*cut)(void *data, int64_t task_id);
+    void *cut_data;
+
+    struct ota_effect *effects;
+    size_t effect_count;
+    size_t effect_capacity;
+    bool in_transaction;
+
+    int64_t mono_now;   /* monotonic ms of the last ota_core_tick_clock */
+    int64_t service_ms; /* service time (docs/architecture.md, "Two clocks") */
+    int64_t service_written;
+    int64_t store_retry_at; /* monotonic ms: no background writes before; after a failure */
+};
+
+void ota_core_init(struct ota_core *core);
+/* Fills the fleet from the store. */
+OTA_CHECKED enum ota_err ota_core_load(struct ota_core *core, struct ota_error *error);
+void ota_core_free(struct ota_core *core);
+
+OTA_CHECKED enum ota_err ota_core_begin(struct ota_core *core, struct ota_error *error);
+/* The returned effect, zeroed but for run and drop, is to be filled at once. NULL: no memory. */
+struct ota_effect *ota_core_after(struct ota_core *core,
+                                  void (*run)(struct ota_core *, struct ota_effect *),
+                                  void (*drop)(struct ota_core *, struct ota_effect *));
+/* On failure everything is rolled back. */
+OTA_CHECKED enum ota_err ota_core_commit(struct ota_core *core, struct ota_error *error);
+void ota_core_rollback(struct ota_core *core);
+
+/* Takes the time: service time moves on by what passed, but never by more than a second, so
+ * that time in which the process didn't run counts for nobody. */
+void ota_core_tick_clock(struct ota_core *core);
+
+/* --- the heap of due work ------------------------------------------------------------------- */
+
+/* Puts, moves or (when 0) takes out the task; `when` is monotonic ms. False: no memory. */
+bool ota_due_set(struct ota_core *core, struct ota_task *task, int64_t when);
+/* The first task that is due by `now`, or NULL; it stays in the heap. */
+struct ota_task *ota_due_first(const struct ota_core *core, int64_t now);
+/* When the first task is due; INT64_MAX where none is. */
+int64_t ota_due_when(const struct ota_core *core);
+
+#endif

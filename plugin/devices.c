@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "devices.h"
+
+#include <string.h>
+
+#include "broker.h"
+#include "events.h"
+
+#define OTA_HOUR_MS 3600000
+
+static enum ota_err no_memory(struct ota_error *error)
+{
+    return ota_error_set(error, OTA_INTERNAL, NULL, "out of memory");
+}
+
+static void run_nothing(struct ota_core *core, struct ota_effect *effect)
+{
+    (void)core;
+    (void)effect;
+}
+
+static void drop_product(struct ota_core *core, struct ota_effect *effect)
+{
+    ota_fleet_remove_product(&core->fleet, effect->item);
+}
+
+enum ota_err ota_devices_add_product(struct ota_core *core, struct ota_product_row *row,
+                                     struct ota_error *error)
+{
+    enum ota_err err = ota_product_insert(core->store, row, error);
+    if (err != OTA_OK) {
+        return err;
+    }
+    struct ota_effect *effect = ota_core_after(core, run_nothing, NULL);
+    struct ota_product *product =
+        effect != NULL ? ota_fleet_add_product(&core->fleet, row->id, row->name) : NULL;
+    if (product == NULL) {
+        return no_memory(error);
+    }
+    effect->item = product;
+    effect->drop = drop_product;
+    return OTA_OK;
+}
+
+static void run_version(struct ota_core *core, struct ota_effect *effect)
+{
+    ota_fleet_set_version(&core->fleet, effect->item, effect->other);
+    ota_events_version(core, effect->item);
+}
+
+static void drop_version(struct ota_core *core, struct ota_effect *effect)
+{
+    struct ota_device *device = effect->item;
+    ota_fleet_drop_version(&core->fleet, device->product, effect->other);
+}
+
+enum ota_err ota_devices_set_version(struct ota_core *core, struct ota_device *device,
+                                     const char *text, struct ota_error *error)
+{
+    enum ota_err err = ota_device_set_version(core->store, device->id, text, ota_now_unix(), error);
+    if (err != OTA_OK) {
+        return err;
+    }
+    struct ota_effect *effect = ota_core_after(core, run_version, NULL);
+    struct ota_version *version =
+        effect != NULL ? ota_fleet_version(&core->fleet, device->product, text) : NULL;
+    if (version == NULL) {
+        return no_memory(error);
+    }
+    effect->item = device;
+    effect->other = version;
+    effect->drop = drop_version;
+    return OTA_OK;
+}
+
+static void drop_device(struct ota_core *core, struct ota_effect *effect)
+{
+    ota_fleet_remove_device(&core->fleet, effect->item);
+}
+
+enum ota_err ota_devices_add(struct ota_core *core, struct ota_device_row *row,
+                             struct ota_device **device, struct ota_error *error)
+{
+    char version[OTA_VERSION_MAX + 1];
+    memcpy(version, row->version, sizeof version);
+    row->version[0] = '\0';
+    row->version_at = 0;
+    enum ota_err err = ota_device_insert(core->store, row, error);
+    if (err != OTA_OK) {
+        return err;
+    }
+    struct ota_effect *effect = ota_core_after(core, run_nothing, NULL);
+    struct ota_device *added = effect != NULL ? ota_fleet_add_device(&core->fleet, row) : NULL;
+    if (added == NULL) {
+        return no_memory(error);
+    }
+    effect->item = added;
+    effect->drop = drop_device;
+    if (version[0] != '\0') {
+        err = ota_devices_set_version(core, added, version, error);
+    }
+    if (err == OTA_OK) {
+        *device = added;
+    }
+    return err;
+}
+
+static void run_removed(struct ota_core *core, struct ota_effect *effect)
+{
+    ota_fleet_remove_device(&core->fleet, effect->item);
+}
+
+enum ota_err ota_devices_remove(struct ota_core *core, struct ota_device *device,
+                                struct ota_error *error)
+{
+    enum ota_err err = ota_device_delete(core->store, device->id, error);
+    if (err != OTA_OK) {
+        return err;
+    }
+    struct ota_effect *effect = ota_core_after(core, run_removed, NULL);
+    if (effect == NULL) {
+        return no_memory(error);
+    }
+    effect->item = device;
+    return OTA_OK;
+}
+
+void ota_devices_seen(struct ota_core *core, struct ota_device *device)
+{
+    device->last_seen = ota_now_unix();
+    if ((uint32_t)(device->last_seen / OTA_HOUR_MS) != device->seen_hour) {
+        ota_fleet_mark_dirty(&core->fleet, device);
+    }
+}

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "dispatch.h"
+
+#include "broker.h"
+#include "tasks.h"
+
+/* design.md, contract 2: 2.5 notices for each millisecond since the last tick, never over 250. */
+#define OTA_NOTICES_A_MS   2.5
+#define OTA_NOTICES_A_TICK 250.0
+
+#define OTA_SLICE_MS        4
+#define OTA_SLICE_TASKS     250
+#define OTA_SWEEP_EVERY_MS  10000
+#define OTA_SWEEP_ROWS      50
+#define OTA_PURGE_EVERY_MS  60000
+#define OTA_PURGE_ROWS      50
+#define OTA_PURGE_IDS       2000
+#define OTA_CLOCK_EVERY_MS  1000
+#define OTA_STORE_PAUSE_MS  1000
+#define OTA_REQUEST_KEPT_MS INT64_C(86400000)
+#define OTA_UPLOAD_IDLE_MS  INT64_C(3600000)
+#define OTA_HOUR_MS         3600000
+
+void ota_dispatch_init(struct ota_dispatch *dispatch, struct ota_core *core)
+{
+    *dispatch = (struct ota_dispatch){.core = core, .last_tick = core->mono_now};
+    dispatch->next_sweep = core->mono_now + OTA_SWEEP_EVERY_MS;
+    dispatch->next_purge = core->mono_now;
+}
+
+void ota_dispatch_purge_soon(struct ota_dispatch *dispatch)
+{
+    dispatch->next_purge = 0;
+}
+
+/* Background work meets a database that refuses: wait, tell, try again. */
+static void put_off(struct ota_core *core, const struct ota_error *error)
+{
+    core->counters.store_failures++;
+    core->store_retry_at = core->mono_now + OTA_STORE_PAUSE_MS;
+    ota_log(OTA_LOG_ERROR, "background work is put off: %s", error->text);
+}
+
+/* --- notices and deadlines -------------------------------------------------------------------- */
+
+static bool wants_notice(const struct ota_core *core, const struct ota_task *task)
+{
+    return task->next_notice != 0 && task->next_notice <= core->mono_now &&
+           task->device->conn != NULL && !task->device->hold &&
+           (task->up.status != OTA_WAITING || task->up.deadline <= core->service_ms);
+}
+
+static enum ota_err time_out(struct ota_core *core, struct ota_task *task, struct ota_error *error)
+{
+    struct ota_upgrade_event event = {.kind = OTA_EV_TIMEOUT, .service_now = core->service_ms};
+    bool changed;
+    core->counters.timeouts++;
+    return ota_tasks_apply(core, task, &event, NULL, &changed, error);
+}
+
+/* The first notice of an attempt is a change of status, and goes out once that is committed; a
+ * repeated one is a message and nothing else. */
+static enum ota_err send_notice(struct ota_core *core, struct ota_task *task,
+                                struct ota_error *error)
+{
+    if (task->up.status == OTA_WAITING) {
+        struct ota_upgrade_event event = {.kind = OTA_EV_NOTICED, .service_now = core->service_ms};
+        bool changed;
+        return ota_tasks_apply(core, task, &event, NULL, &changed, error);
+    }
+    ota_tasks_repeat_notice(core, task);
+    return OTA_OK;
+}
+
+static enum ota_err do_task(struct ota_dispatch *dispatch, struct ota_task *task,
+                            struct ota_error *error)
+{
+    struct ota_core *core = dispatch->core;
+    if (ota_status_is_timed(task->up.status) && task->up.deadline <= core->service_ms) {
+        return time_out(core, task, error);
+    }
+    if (!wants_notice(core, task)) {
+        ota_tasks_plan(core, task);
+        return OTA_OK;
+    }
+    dispatch->notice_tokens -= 1.0;
+    return send_notice(core, task, error);
+}
+
+/* What is written changes memory only when the slice is committed: until then a task must not be
+ * taken up twice, so it leaves the heap first and its effect plans it anew. */
+static enum ota_err do_slice(struct ota_dispatch *dispatch, struct ota_error *error)
+{
+    struct ota_core *core = dispatch->core;
+    struct ota_task *task;
+    int64_t end = core->mono_now + OTA_SLICE_MS;
+    for (int i = 0; i < OTA_SLICE_TASKS && dispatch->notice_tokens >= 1.0; i++) {
+        task = ota_due_first(core, core->mono_now);
+        if (task == NULL || ota_now_mono() >= end) {
+            return OTA_OK;
+        }
+        (void)ota_due_set(core, task, 0);
+        enum ota_err err = do_task(dispatch, task, error);
+        if (err != OTA_OK) {
+            ota_tasks_plan(core, task);
+            return err;
+        }
+    }
+    return OTA_OK;
+}
+
+static void do_due(struct ota_dispatch *dispatch)
+{
+    struct ota_core *core = dispatch->core;
+    if (ota_due_first(core, core->mono_now) == NULL || core->mono_now < core->store_retry_at) {
+        return;
+    }
+    struct ota_error error = {0};
+    enum ota_err err = ota_core_begin(core, &error);
+    if (err == OTA_OK) {
+        err = do_slice(dispatch, &error);
+        if (err == OTA_OK) {
+            err = ota_core_commit(core, &error);
+        }
+    }
+    if (err != OTA_OK) {
+        ota_core_rollback(core);
+        put_off(core, &error);
+    }
+}
+
+static void earn_notices(struct ota_dispatch *dispatch)
+{
+    int64_t passed = dispatch->core->mono_now - dispatch->last_tick;
+    dispatch->last_tick = dispatch->core->mono_now;
+    dispatch->notice_tokens += (double)passed * OTA_NOTICES_A_MS;
+    if (dispatch->notice_tokens > OTA_NOTICES_A_TICK) {
+        dispatch->notice_tokens = OTA_NOTICES_A_TICK;
+    }
+}
+
+/* --- what may be written later ------------------------------------------------------------------
+ */
+
+static enum ota_err write_late(struct ota_core *core, struct ota_device *device,
+                               struct ota_error *error)
+{
+    enum ota_err err = OTA_OK;
+    if (device->task != NULL && device->task->percent_dirty) {
+        err = ota_task_set_percent(core->store, device->task->id, device->task->up.percent, error);
+        device->task->percent_dirty = err != OTA_OK;
+    }
+    uint32_t hour = (uint32_t)(device->last_seen / OTA_HOUR_MS);
+    if (err == OTA_OK && (device->conn == NULL || hour != device->seen_hour)) {
+        err = ota_device_set_last_seen(core->store, device->id, device->last_seen, error);
+        device->seen_hour = hour;
+    }
+    return err;
+}
+
+/* Up to `rows` devices; false at the end of the sweep. */
+static bool sweep(struct ota_dispatch *dispatch, int rows, int64_t end)
+{
+    struct ota_core *core = dispatch->core;
+    struct ota_error error = {0};
+    struct ota_device *device = ota_fleet_take_dirty(&core->fleet, &dispatch->sweep_at);
+    if (device == NULL) {
+        return false;
+    }
+    enum ota_err err = ota_core_begin(core, &error);
+    for (; err == OTA_OK && device != NULL; rows--) {
+        err = write_late(core, device, &error);
+        bool go_on = rows > 1 && ota_now_mono() < end;
+        device = go_on ? ota_fleet_take_dirty(&core->fleet, &dispatch->sweep_at) : NULL;
+    }
+    if (err == OTA_OK) {
+        err = ota_core_commit(core, &error);
+    }
+    if (err != OTA_OK) {
+        ota_core_rollback(core);
+        put_off(core, &error);
+    }
+    return true;
+}
+
+static void do_sweep(struct ota_dispatch *dispatch)
+{
+    struct ota_core *core = dispatch->core;
+    if (!dispatch->sweeping && core->mono_now >= dispatch->next_sweep) {
+        dispatch->sweeping = true;
+        dispatch->sweep_at = 0;
+        dispatch->next_sweep = core->mono_now + OTA_SWEEP_EVERY_MS;
+    }
+    if (dispatch->sweeping && core->mono_now >= core->store_retry_at) {
+        dispatch->sweeping = sweep(dispatch, OTA_SWEEP_ROWS, ota_now_mono() + 1);
+    }
+}
+
+/* --- rubbish ------------------------------------------------------------------------------------
+ */
+
+struct idle_upload {
+    int64_t before;
+    int64_t id; /* 0: none */
+};
+
+static bool is_idle(void *data, const struct ota_upload_row *row)
+{
+    struct idle_upload *idle = data;
+    if (row->touched_at < idle->before) {
+        idle->id = row->id;
+    }
+    return idle->id == 0;
+}
+
+static enum ota_err expire_upload(struct ota_core *core, bool *left, struct ota_error *error)
+{
+    struct idle_upload idle = {.before = ota_now_unix() - OTA_UPLOAD_IDLE_MS};
+    enum ota_err err = ota_upload_each(core->store, is_idle, &idle, error);
+    if (err == OTA_OK && idle.id != 0) {
+        *left = true;
+        ota_log(OTA_LOG_NOTICE, "upload %lld was given up: an hour without a block",
+                (long long)idle.id);
+        err = ota_upload_delete(core->store, idle.id, false, error);
+    }
+    return err;
+}
+
+static enum ota_err purge(struct ota_core *core, bool *left, struct ota_error *error)
+{
+    bool more = false;
+    enum ota_err err = expire_upload(core, left, error);
+    if (err == OTA_OK) {
+        err = ota_image_purge(core->store, 4, &more, error);
+        *left = *left || more;
+    }
+    if (err == OTA_OK) {
+        err = ota_product_purge(core->store, OTA_PURGE_ROWS, &more, error);
+        *left = *left || more;
+    }
+    if (err == OTA_OK) {
+        err = ota_request_purge(core->store, ota_now_unix() - OTA_REQUEST_KEPT_MS, OTA_PURGE_ROWS,
+                                &more, error);
+        *left = *left || more;
+    }
+    return err;
+}
+
+static void do_purge(struct ota_dispatch *dispatch)
+{
+    struct ota_core *core = dispatch->core;
+    if (core->mono_now < core->store_retry_at ||
+        (!dispatch->purging && core->mono_now < dispatch->next_purge)) {
+        return;
+    }
+    dispatch->next_purge = core->mono_now + OTA_PURGE_EVERY_MS;
+    struct ota_error error = {0};
+    bool left = ota_fleet_purge(&core->fleet, OTA_PURGE_IDS);
+    enum ota_err err = ota_core_begin(core, &error);
+    if (err == OTA_OK) {
+        err = purge(core, &left, &error);
+    }
+    if (err == OTA_OK) {
+        err = ota_core_commit(core, &error);
+    }
+    if (err != OTA_OK) {
+        ota_core_rollback(core);
+        put_off(core, &error);
+    }
+    dispatch->purging = left;
+}
+
+/* --- the clock ----------------------------------------------------------------------------------
+ */
+
+static void write_clock(struct ota_core *core)
+{
+    struct ota_error error = {0};
+    enum ota_err err = ota_core_begin(core, &error);
+    if (err == OTA_OK) {
+        err = ota_store_set_service_ms(core->store, core->service_ms, &error);
+    }
+    if (err == OTA_OK) {
+        err = ota_core_commit(core, &error);
+    }
+    if (err != OTA_OK) {
+        ota_core_rollback(core);
+        put_off(core, &error);
+        return;
+    }
+    core->service_written = core->service_ms;
+}
+
+static void do_clock(struct ota_core *core)
+{
+    bool runs = core->fleet.task_count > 0;
+    if (runs && core->mono_now >= core->store_retry_at &&
+        core->service_ms - core->service_written >= OTA_CLOCK_EVERY_MS) {
+        write_clock(core);
+    }
+}
+
+void ota_dispatch_tick(struct ota_dispatch *dispatch)
+{
+    earn_notices(dispatch);
+    do_due(dispatch);
+    do_sweep(dispatch);
+    do_purge(dispatch);
+    do_clock(dispatch->core);
+}
+
+void ota_dispatch_finish(struct ota_dispatch *dispatch)
+{
+    dispatch->sweep_at = 0;
+    dispatch->core->store_retry_at = 0;
+    while (sweep(dispatch, 1000, INT64_MAX) && dispatch->core->store_retry_at == 0) {
+    }
+    write_clock(dispatch->core);
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "fields.h"
+
+#include <string.h>
+
+#include "util/names.h"
+
+#define OTA_CURSOR_MAX 128
+
+static const char *const common[] = {"command", "correlationData"};
+
+static bool is_known(const struct ota_command *command, const char *key)
+{
+    for (size_t i = 0; i < sizeof common / sizeof common[0]; i++) {
+        if (strcmp(common[i], key) == 0) {
+            return true;
+        }
+    }
+    return (command->writes && strcmp(key, "requestId") == 0) ||
+           ota_command_param(command, key) != NULL;
+}
+
+typedef bool (*name_rule)(const char *text, size_t len);
+
+static bool is_cursor(const char *text, size_t len)
+{
+    (void)text;
+    return len <= OTA_CURSOR_MAX;
+}
+
+static bool is_sha256(const char *text, size_t len)
+{
+    return len == 64 && ota_name_is_hex(text, 64);
+}
+
+static bool is_status(const char *text, size_t len)
+{
+    (void)len;
+    return ota_shown_parse(text) != OTA_SHOWN_COUNT;
+}
+
+static const struct {
+    name_rule holds;
+    const char *rule;
+} text_rules[] = {
+    [OTA_PARAM_PRODUCT] = {ota_name_is_product, "1 to 32 letters, digits, _ and -"},
+    [OTA_PARAM_DEVICE] = {ota_name_is_device, "1 to 48 letters, digits, _, : and -"},
+    [OTA_PARAM_VERSION] = {ota_name_is_version,
+                           "1 to 32 English letters, digits, dots, underscores and dashes"},
+    [OTA_PARAM_FILENAME] = {ota_name_is_filename,
+                            "the name of a .bin file or a .tar, .gz or .zip package, at most 128 "
+                            "bytes without /"},
+    [OTA_PARAM_TEXT] = {ota_name_is_text, "at most 256 bytes without control characters"},
+    [OTA_PARAM_TAG] = {ota_name_is_tag, "1 to 32 letters, digits, _, ., :, = and -"},
+    [OTA_PARAM_SHA256] = {is_sha256, "64 lower-case hex digits"},
+    [OTA_PARAM_STATUS] = {is_status, "a status: device_offline, task_waiting, message_sent, "
+                                     "downloading, downloaded, upgrading, failed, succeeded or "
+                                     "cancelled"},
+    [OTA_PARAM_CURSOR] = {is_cursor, "the nextCursor of the page before"},
+};
+
+static enum ota_err wrong(const char *key, const char *rule, struct ota_error *error)
+{
+    return ota_error_set(error, OTA_INVALID_REQUEST, key, "%s must be %s", key, rule);
+}
+
+static enum ota_err check_text(const struct ota_param *param, const json_t *value,
+                               struct ota_error *error)
+{
+    if (!json_is_string(value) ||
+        !text_rules[param->type].holds(json_string_value(value), json_string_length(value))) {
+        return wrong(param->key, text_rules[param->type].rule, error);
+    }
+    return OTA_OK;
+}
+
+static enum ota_err check_tags(const struct ota_param *param, const json_t *value,
+                               struct ota_error *error)
+{
+    bool good = json_is_array(value) && json_array_size(value) <= OTA_TAGS_MAX;
+    for (size_t i = 0; good && i < json_array_size(value); i++) {
+        const json_t *tag = json_array_get(value, i);
+        good =
+            json_is_string(tag) && ota_name_is_tag(json_string_value(tag), json_string_length(tag));
+    }
+    return good ? OTA_OK
+                : wrong(param->key,
+                        "an array of at most 16 tags, each 1 to 32 letters, digits, _, ., :, = "
+                        "and -",
+                        error);
+}
+
+static enum ota_err check_int(const char *key, const json_t *value, int64_t min, int64_t max,
+                              struct ota_error *error)
+{
+    if (json_is_integer(value) && json_integer_value(value) >= min &&
+        json_integer_value(value) <= max) {
+        return OTA_OK;
+    }
+    return max == INT64_MAX
+               ? ota_error_set(error, OTA_INVALID_REQUEST, key,
+                               "%s must be a whole number, at least %lld", key, (long long)min)
+               : ota_error_set(error, OTA_INVALID_REQUEST, key,
+                               "%s must be a whole number from %lld to %lld", key, (long long)min,
+                               (long long)max);
+}
+
+static enum ota_err check_base64(const struct ota_param *param, const json_t *value,
+                                 struct ota_error *error)
+{
+    size_t len = json_is_string(value) ? json_string_length(value) : 0;
+    if ((int64_t)len < param->min || (int64_t)len > param->max || len % 4 != 0) {
+        return ota_error_set(error, OTA_INVALID_REQUEST, param->key,
+                             "%s must be padded base64 of %lld to %lld characters", param->key,
+                             (long long)param->min, (long long)param->max);
+    }
+    return OTA_OK;
+}
+
+static bool is_retry_reason(const json_t *reason)
+{
+    return json_is_integer(reason)
+               ? json_integer_value(reason) >= -99999 && json_integer_value(reason) <= 99999
+               : json_is_string(reason) && strcmp(json_string_value(reason), "timeout") == 0;
+}
+
+static enum ota_err check_retry(const struct ota_param *param, const json_t *value,
+                                struct ota_error *error)
+{
+    static const char rule[] = "an object {max: 0-10, delaySeconds: 30 or more, on: up to 8 result "
+                               "codes and \"timeout\"}";
+    if (!json_is_object(value)) {
+        return wrong(param->key, rule, error);
+    }
+    const char *key;
+    json_t *member;
+    bool good = true;
+    json_object_foreach((json_t *)value, key, member)
+    {
+        good = good && (strcmp(key, "max") == 0 || strcmp(key, "delaySeconds") == 0 ||
+                        strcmp(key, "on") == 0);
+    }
+    const json_t *on = json_object_get(value, "on");
+    good = good && (on == NULL ||
+                    (json_is_array(on) && json_array_size(on) >= 1 && json_array_size(on) <= 8));
+    for (size_t i = 0; good && on != NULL && i < json_array_size(on); i++) {
+        good = is_retry_reason(json_array_get(on, i));
+    }
+    if (!good) {
+        return wrong(param->key, rule, error);
+    }
+    enum ota_err err = check_int("max", json_object_get(value, "max"), 0, 10, error);
+    if (err == OTA_OK && json_object_get(value, "delaySeconds") != NULL) {
+        err = check_int("delaySeconds", json_object_get(value, "delaySeconds"), 30, 604800, error);
+    }
+    return err;
+}
+
+static enum ota_err check_value(const struct ota_param *param, const json_t *value,
+                                struct ota_error *error)
+{
+    switch (param->type) {
+    case OTA_PARAM_BOOL:
+        return json_is_boolean(value) ? OTA_OK : wrong(param->key, "true or false", error);
+    case OTA_PARAM_INT:
+        return check_int(param->key, value, param->min, param->max, error);
+    case OTA_PARAM_BASE64:
+        return check_base64(param, value, error);
+    case OTA_PARAM_TAGS:
+        return check_tags(param, value, error);
+    case OTA_PARAM_RETRY:
+        return check_retry(param, value, error);
+    case OTA_PARAM_PRODUCT:
+    case OTA_PARAM_DEVICE:
+    case OTA_PARAM_VERSION:
+    case OTA_PARAM_FILENAME:
+    case OTA_PARAM_TEXT:
+    case OTA_PARAM_TAG:
+    case OTA_PARAM_SHA256:
+    case OTA_PARAM_STATUS:
+    case OTA_PARAM_CURSOR:
+        return check_text(param, value, error);
+    }
+    return OTA_INTERNAL;
+}
+
+static enum ota_err check_request_id(const json_t *fields, struct ota_error *error)
+{
+    const json_t *id = json_object_get(fields, "requestId");
+    if (id == NULL) {
+        return OTA_OK;
+    }
+    size_t len = json_is_string(id) ? json_string_length(id) : 0;
+    if (len < 1 || len > OTA_REQUEST_ID_MAX) {
+        return wrong("requestId", "a text of 1 to 64 characters", error);
+    }
+    return OTA_OK;
+}
+
+enum ota_err ota_fields_check(const struct ota_command *command, const json_t *fields,
+                              struct ota_error *error)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)fields, key, value)
+    {
+        if (!is_known(command, key)) {
+            return ota_error_set(error, OTA_INVALID_REQUEST, key, "%s takes no field %.40s",
+                                 command->name, key);
+        }
+    }
+    for (const struct ota_param *param = command->params; param->key != NULL; param++) {
+        value = json_object_get(fields, param->key);
+        if (value == NULL && param->required) {
+            return ota_error_set(error, OTA_INVALID_REQUEST, param->key,
+                                 "%s needs the field %s: %s", command->name, param->key,
+                                 param->help);
+        }
+        enum ota_err err = value != NULL ? check_value(param, value, error) : OTA_OK;
+        if (err != OTA_OK) {
+            return err;
+        }
+    }
+    return check_request_id(fields, error);
+}
+
+const char *ota_field_text_or_null(const json_t *fields, const char *key)
+{
+    return json_string_value(json_object_get(fields, key));
+}
+
+const char *ota_field_text(const json_t *fields, const char *key)
+{
+    const char *text = ota_field_text_or_null(fields, key);
+    return text != NULL ? text : "";
+}
+
+int64_t ota_field_int(const json_t *fields, const char *key, int64_t preset)
+{
+    const json_t *value = json_object_get(fields, key);
+    return value != NULL ? json_integer_value(value) : preset;
+}
+
+bool ota_field_bool(const json_t *fields, const char *key)
+{
+    return json_is_true(json_object_get(fields, key));
+}

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Owns: the fleet in memory: products, their versions and firmware, devices, unfinished tasks,
+ *       counters, and who is connected as what. Filled at start by one pass over the store; the
+ *       store is the truth, this is what a report may be answered from without asking it.
+ * Thread: the broker's.
+ * Frees: ota_fleet_free frees all that the fleet holds.
+ */
+#ifndef OTA_FLEET_H
+#define OTA_FLEET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "store/store.h"
+#include "upgrade.h"
+#include "util/index.h"
+
+struct mosquitto;
+
+struct ota_product {
+    int64_t id;
+    char name[OTA_PRODUCT_MAX + 1];
+    uint32_t devices;
+    uint32_t online;
+    struct ota_index versions; /* of struct ota_version: reported by a device now */
+    struct ota_product *next_doomed;
+};
+
+/* A version that at least one device of the product runs. */
+struct ota_version {
+    char text[OTA_VERSION_MAX + 1];
+    uint32_t devices;
+};
+
+struct ota_firmware {
+    struct ota_firmware_row row; /* description is left empty: memory */
+    uint32_t unfinished;         /* tasks that need it */
+};
+
+/* A client that speaks for devices. */
+struct ota_conn {
+    const struct mosquitto *client;
+    char *client_id;
+    struct ota_device *devices; /* list through next_of_conn */
+};
+
+struct ota_device {
+    char *name;
+    struct ota_product *product;
+    struct ota_version *version; /* NULL: never reported */
+    struct ota_task *task;       /* the unfinished one, or NULL */
+    struct ota_conn *conn;       /* NULL: offline */
+    struct ota_device *prev_of_conn;
+    struct ota_device *next_of_conn;
+    int64_t last_task; /* newest task's id, unfinished or not; 0 */
+    int64_t last_seen; /* Unix ms; 0 */
+    uint32_t id;
+    uint32_t seen_hour; /* last_seen as the store has it, in hours since 1970 */
+    bool hold : 1;
+    bool may_settle : 1; /* the last task is finished, but a report may still change it */
+};
+
+struct ota_task {
+    int64_t id;
+    struct ota_device *device;
+    struct ota_firmware *firmware;
+    struct ota_upgrade up; /* retry_on points to retry_on below */
+    int64_t batch_id;
+    int64_t last_event;
+    int64_t sent_at;
+    char *retry_on;
+    char *device_message;   /* NULL: none */
+    int64_t next_notice;    /* monotonic ms; 0: none planned */
+    int64_t event_at;       /* monotonic ms of the last percentage event */
+    uint32_t heap_at;       /* place in the heap of due work, from 1; 0: not in it */
+    bool progress_seen : 1; /* on this connection, in this attempt */
+    bool percent_dirty : 1; /* differs from the store */
+};
+
+struct ota_fleet {
+    struct ota_hash_key key;
+    struct ota_index products; /* by name */
+    struct ota_index product_ids;
+    struct ota_index devices;   /* by product and name */
+    struct ota_index conns;     /* by client */
+    struct ota_index firmware;  /* by id */
+    struct ota_device ***pages; /* devices by id: pages[id / OTA_PAGE][id % OTA_PAGE] */
+    size_t page_count;
+    uint64_t *dirty; /* a bit a device: last_seen or its task's percentage is to be written */
+    size_t dirty_words;
+    struct ota_product *doomed; /* deleted; their devices go in slices */
+    size_t doom_at;             /* the device id that is looked at next */
+    uint32_t device_count;
+    uint32_t online_count;
+    uint32_t task_count;
+};
+
+void ota_fleet_init(struct ota_fleet *fleet);
+void ota_fleet_free(struct ota_fleet *fleet);
+
+/* --- products and firmware ------------------------------------------------------------------ */
+
+/* NULL where memory is out. The name is copied. */
+struct ota_product *ota_fleet_add_product(struct ota_fleet *fleet, int64_t id, const char *name);
+struct ota_product *ota_fleet_product(const struct ota_fleet *fleet, const char *name, size_t len);
+struct ota_product *ota_fleet_product_by_id(const struct ota_fleet *fleet, int64_t id);
+/* Also its firmware; it must have no devices. */
+void ota_fleet_remove_product(struct ota_fleet *fleet, struct ota_product *product);
+/* Takes name and firmware away at once; ota_fleet_purge then removes the devices in slices. */
+void ota_fleet_doom_product(struct ota_fleet *fleet, struct ota_product *product);
+/* Looks at up to `ids` device ids; false where nothing is left to do. */
+bool ota_fleet_purge(struct ota_fleet *fleet, int ids);
+/* Unfinished tasks of all devices of the product. */
+uint32_t ota_fleet_unfinished_of(const struct ota_fleet *fleet, const struct ota_product *product);
+
+struct ota_firmware *ota_fleet_add_firmware(struct ota_fleet *fleet,
+                                            const struct ota_firmware_row *row);
+struct ota_firmware *ota_fleet_firmware(const struct ota_fleet *fleet, int64_t id);
+/* By product and version; a walk, for commands. */
+struct ota_firmware *ota_fleet_firmware_of(const struct ota_fleet *fleet, int64_t product_id,
+                                           const char *version);
+void ota_fleet_remove_firmware(struct ota_fleet *fleet, struct ota_firmware *firmware);
+
+/* --- devices -------------------------------------------------------------------------------- */
+
+/* Fills id, product_id, name, hold, version, last_seen_at and last_task from row. */
+struct ota_device *ota_fleet_add_device(struct ota_fleet *fleet, const struct ota_device_row *row);
+struct ota_device *ota_fleet_device(const struct ota_fleet *fleet,
+                                    const struct ota_product *product, const char *name,
+                                    size_t len);
+struct ota_device *ota_fleet_device_by_id(const struct ota_fleet *fleet, int64_t id);
+void ota_fleet_remove_device(struct ota_fleet *fleet, struct ota_device *device);
+
+/* The version object for text, made where it is new; NULL where memory is out. It must be given
+ * to ota_fleet_set_version, or dropped with ota_fleet_drop_version. */
+struct ota_version *ota_fleet_version(struct ota_fleet *fleet, struct ota_product *product,
+                                      const char *text);
+void ota_fleet_drop_version(struct ota_fleet *fleet, struct ota_product *product,
+                            struct ota_version *version);
+void ota_fleet_set_version(struct ota_fleet *fleet, struct ota_device *device,
+                           struct ota_version *version);
+uint32_t ota_fleet_version_count(const struct ota_fleet *fleet, const struct ota_product *product,
+                                 const char *text);
+
+/* Marks the device for the sweep that writes what may be written later; lost where memory is out.
+ */
+void ota_fleet_mark_dirty(struct ota_fleet *fleet, const struct ota_device *device);
+/* The next marked device at or after id *at, unmarked now; NULL at the end. */
+struct ota_device *ota_fleet_take_dirty(struct ota_fleet *fleet, uint32_t *at);
+
+/* --- unfinished tasks ----------------------------------------------------------------------- */
+
+/* Makes a task from a row without linking it: no step that can fail is left after this. */
+struct ota_task *ota_task_new(struct ota_fleet *fleet, const struct ota_task_row *row);
+void ota_task_free(struct ota_task *task);
+void ota_fleet_link_task(struct ota_fleet *fleet, struct ota_task *task);
+void ota_fleet_unlink_task(struct ota_fleet *fleet, struct ota_task *task);
+
+/* --- who is connected ------------------------------------------------------------------------ */
+
+struct ota_conn *ota_fleet_conn(const struct ota_fleet *fleet, const struct mosquitto *client);
+struct ota_conn *ota_fleet_add_conn(struct ota_fleet *fleet, const struct mosquitto *client,
+                                    const char *client_id);
+/* The connection must speak for no device any more. */
+void ota_fleet_remove_conn(struct ota_fleet *fleet, struct ota_conn *conn);
+/* conn NULL: offline. */
+void ota_fleet_set_conn(struct ota_fleet *fleet, struct ota_device *device, struct ota_conn *conn);
+
+#endif

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "image_cache.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+TAILQ_HEAD(image_list, ota_image);
+STAILQ_HEAD(wait_list, ota_image_wait);
+
+struct ota_images {
+    pthread_mutex_t lock;
+    struct ota_reader *reader;
+    ota_image_wake_fn wake;
+    struct image_list list; /* the last used first */
+    struct wait_list waiting;
+    int64_t idle_bytes;
+    bool stopped;
+};
+
+enum ota_err ota_images_open(struct ota_reader *reader, ota_image_wake_fn wake,
+                             struct ota_images **images, struct ota_error *error)
+{
+    struct ota_images *opened = calloc(1, sizeof *opened);
+    if (opened == NULL) {
+        return ota_error_set(error, OTA_UNAVAILABLE, NULL, "out of memory");
+    }
+    pthread_mutex_init(&opened->lock, NULL);
+    opened->reader = reader;
+    opened->wake = wake;
+    TAILQ_INIT(&opened->list);
+    STAILQ_INIT(&opened->waiting);
+    *images = opened;
+    return OTA_OK;
+}
+
+static void image_free(struct ota_image *image)
+{
+    if (image == NULL) {
+        return;
+    }
+    if (image->bytes != NULL) {
+        (void)munmap((void *)image->bytes, (size_t)image->size);
+    }
+    free(image);
+}
+
+void ota_images_close(struct ota_images *images)
+{
+    struct ota_image *image;
+
+    if (images == NULL) {
+        return;
+    }
+    while ((image = TAILQ_FIRST(&images->list)) != NULL) {
+        TAILQ_REMOVE(&images->list, image, entry);
+        image_free(image);
+    }
+    pthread_mutex_destroy(&images->lock);
+    free(images);
+}
+
+static struct ota_image *find(struct ota_images *images, int64_t id)
+{
+    struct ota_image *image;
+
+    TAILQ_FOREACH(image, &images->list, entry)
+    {
+        if (image->id == id) {
+            return image;
+        }
+    }
+    return NULL;
+}
+
+struct ota_image *ota_images_take(struct ota_images *images, int64_t id, int64_t now)
+{
+    pthread_mutex_lock(&images->lock);
+    struct ota_image *image = find(images, id);
+    if (image != NULL) {
+        TAILQ_REMOVE(&images->list, image, entry);
+        TAILQ_INSERT_HEAD(&images->list, image, entry);
+        image->used_at = now;
+        if (image->users++ == 0) {
+            images->idle_bytes -= image->size;
+        }
+    }
+    pthread_mutex_unlock(&images->lock);
+    return image;
+}
+
+void ota_images_drop(struct ota_images *images, struct ota_image *image, int64_t now)
+{
+    pthread_mutex_lock(&images->lock);
+    image->used_at = now;
+    if (--image->users == 0) {
+        images->idle_bytes += image->size;
+    }
+    pthread_mutex_unlock(&images->lock);
+}
+
+static void wake(struct ota_images *images, struct ota_image_wait *wait, enum ota_err err)
+{
+    wait->err = err;
+    images->wake(wait);
+}
+
+void ota_images_await(struct ota_images *images, int64_t id, int64_t size,
+                      struct ota_image_wait *wait)
+{
+    *wait = (struct ota_image_wait){.image = id, .size = size};
+    pthread_mutex_lock(&images->lock);
+    if (images->stopped) {
+        wake(images, wait, OTA_UNAVAILABLE);
+    } else {
+        STAILQ_INSERT_TAIL(&images->waiting, wait, entry);
+    }
+    pthread_mutex_unlock(&images->lock);
+}
+
+/* A mapping of a memory file, since that is what the reader can write to. Responses are sent out
+ * of it by send(): measured at half of what sendfile() from the file costs (bench/README.md). */
+static enum ota_err fill(struct ota_images *images, struct ota_image *image,
+                         struct ota_error *error)
+{
+    void *bytes;
+    enum ota_err err = OTA_OK;
+    int fd = memfd_create("firmware", MFD_CLOEXEC);
+
+    if (fd < 0) {
+        err = ota_error_set(error, OTA_UNAVAILABLE, NULL, "no memory for an image: %s",
+                            strerror(errno));
+        goto out;
+    }
+    err = ota_reader_copy_image(images->reader, image->id, image->size, fd, error);
+    if (err != OTA_OK) {
+        goto out;
+    }
+    bytes = mmap(NULL, (size_t)image->size, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
+    if (bytes == MAP_FAILED) {
+        err =
+            ota_error_set(error, OTA_UNAVAILABLE, NULL, "can't map an image: %s", strerror(errno));
+        goto out;
+    }
+    image->bytes = bytes;
+out:
+    if (fd >= 0) {
+        close(fd);
+    }
+    return err;
+}
+
+static enum ota_err image_load(struct ota_images *images, int64_t id, int64_t size,
+                               struct ota_image **image, struct ota_error *error)
+{
+    struct ota_image *loaded = calloc(1, sizeof *loaded);
+    if (loaded == NULL) {
+        return ota_error_set(error, OTA_UNAVAILABLE, NULL, "out of memory");
+    }
+    loaded->id = id;
+    loaded->size = size;
+    enum ota_err err = fill(images, loaded, error);
+    if (err != OTA_OK) {
+        image_free(loaded);
+        return err;
+    }
+    *image = loaded;
+    return OTA_OK;
+}
+
+static void wake_all_of(struct ota_images *images, int64_t id, enum ota_err err)
+{
+    struct ota_image_wait *wait;
+    struct wait_list others = STAILQ_HEAD_INITIALIZER(others);
+
+    while ((wait = STAILQ_FIRST(&images->waiting)) != NULL) {
+        STAILQ_REMOVE_HEAD(&images->waiting, entry);
+        if (wait->image == id) {
+            wake(images, wait, err);
+        } else {
+            STAILQ_INSERT_TAIL(&others, wait, entry);
+        }
+    }
+    STAILQ_CONCAT(&images->waiting, &others);
+}
+
+bool ota_images_load(struct ota_images *images, int64_t now, struct ota_error *error)
+{
+    struct ota_image *image = NULL;
+    enum ota_err err = OTA_OK;
+
+    pthread_mutex_lock(&images->lock);
+    struct ota_image_wait *first = STAILQ_FIRST(&images->waiting);
+    if (first == NULL) {
+        pthread_mutex_unlock(&images->lock);
+        return false;
+    }
+    int64_t id = first->image;
+    int64_t size = first->size;
+    if (find(images, id) == NULL) {
+        pthread_mutex_unlock(&images->lock);
+        err = image_load(images, id, size, &image, error);
+        pthread_mutex_lock(&images->lock);
+    }
+    if (image != NULL) {
+        image->used_at = now;
+        images->idle_bytes += size;
+        TAILQ_INSERT_HEAD(&images->list, image, entry);
+    }
+    wake_all_of(images, id, err);
+    pthread_mutex_unlock(&images->lock);
+    return true;
+}
+
+/* The one to forget: unused, not fresh, and the longest unused of those; or NULL. */
+static struct ota_image *victim(struct ota_images *images, int64_t now)
+{
+    struct ota_image *image;
+
+    TAILQ_FOREACH_REVERSE(image, &images->list, image_list, entry)
+    {
+        if (image->users == 0 && now - image->used_at >= OTA_IMAGES_FRESH_MS) {
+            return image;
+        }
+    }
+    return NULL;
+}
+
+void ota_images_trim(struct ota_images *images, int64_t now)
+{
+    struct ota_image *image;
+
+    pthread_mutex_lock(&images->lock);
+    while (images->idle_bytes > OTA_IMAGES_IDLE_MAX && (image = victim(images, now)) != NULL) {
+        TAILQ_REMOVE(&images->list, image, entry);
+        images->idle_bytes -= image->size;
+        image_free(image);
+    }
+    pthread_mutex_unlock(&images->lock);
+}
+
+void ota_images_stop(struct ota_images *images)
+{
+    struct ota_image_wait *wait;
+
+    pthread_mutex_lock(&images->lock);
+    images->stopped = true;
+    while ((wait = STAILQ_FIRST(&images->waiting)) != NULL) {
+        STAILQ_REMOVE_HEAD(&images->waiting, entry);
+        wake(images, wait, OTA_UNAVAILABLE);
+    }
+    pthread_mutex_unlock(&images->lock);
+}

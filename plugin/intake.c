@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "intake.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker.h"
+#include "devices.h"
+#include "presence.h"
+#include "tasks.h"
+
+#define OTA_LOG_EVERY_MS 1000
+
+static const struct {
+    const char *name;
+    const char *sentence;
+} refusals[OTA_REFUSAL_COUNT] = {
+#define OTA_X(id, name, sentence) [OTA_REFUSED_##id] = {name, sentence},
+    OTA_REFUSALS(OTA_X)
+#undef OTA_X
+};
+
+const char *ota_refusal_name(enum ota_refusal reason)
+{
+    return refusals[reason].name;
+}
+
+static void escape(const char *text, char *out, size_t size)
+{
+    size_t n = 0;
+    for (; *text != '\0' && n + 5 < size; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c < 0x20 || c >= 0x7f || c == '\\') {
+            n += (size_t)snprintf(out + n, size - n, "\\x%02x", c);
+        } else {
+            out[n++] = (char)c;
+        }
+    }
+    out[n] = '\0';
+}
+
+void ota_intake_refuse(struct ota_intake *intake, const struct mosquitto *client,
+                       enum ota_refusal reason)
+{
+    intake->refused[reason]++;
+    int64_t now = ota_now_mono();
+    if (reason == OTA_REFUSED_NO_TASK ||
+        (intake->logged_at[reason] != 0 && now - intake->logged_at[reason] < OTA_LOG_EVERY_MS)) {
+        return;
+    }
+    intake->logged_at[reason] = now;
+    const char *id = ota_broker_client_id(client);
+    char shown[200];
+    escape(id != NULL ? id : "(no id)", shown, sizeof shown);
+    ota_log(OTA_LOG_WARNING, "report of client \"%s\" refused: %s (%llu so far)", shown,
+            refusals[reason].sentence, (unsigned long long)intake->refused[reason]);
+}
+
+static void answer_version(struct ota_core *core, const struct ota_device *device,
+                           const char *version)
+{
+    json_t *answer = json_pack("{s:s, s:i, s:s, s:s}", "type", "report_version_rsp", "result_code",
+                               0, "result_msg", "success", "version", version);
+    char *text = answer != NULL ? json_dumps(answer, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+    if (text != NULL && device->conn != NULL) {
+        char topic[sizeof core->settings.topic_prefix + OTA_PRODUCT_MAX + OTA_DEVICE_MAX + 16];
+        (void)snprintf(topic, sizeof topic, "%s/update/%s/%s", core->settings.topic_prefix,
+                       device->product->name, device->name);
+        (void)ota_broker_publish(device->conn->client_id, topic, text, strlen(text), 0);
+    }
+    free(text);
+    json_decref(answer);
+}
+
+/* --- whose report is it (control-api.md "Rules") ---------------------------------------------- */
+
+/* The device's last task, which is finished, hears of it. */
+static enum ota_err settle(struct ota_core *core, struct ota_device *device,
+                           const struct ota_report *report, bool *mattered, struct ota_error *error)
+{
+    struct ota_task_row row;
+    enum ota_err err = ota_task_get(core->store, device->last_task, &row, error);
+    if (err == OTA_NOT_FOUND) {
+        device->may_settle = false;
+        return OTA_OK;
+    }
+    if (err != OTA_OK) {
+        return err;
+    }
+    bool is_target = strcmp(row.version, report->version) == 0;
+    struct ota_upgrade_event event = {.kind = report->kind,
+                                      .percent = report->percent,
+                                      .code = report->code,
+                                      .service_now = core->service_ms};
+    if (report->is_version) {
+        event.kind = is_target ? OTA_EV_VERSION_TARGET : OTA_EV_VERSION_OTHER;
+    } else if (!is_target) {
+        return OTA_OK;
+    }
+    return ota_tasks_settle(core, device, &row, &event, mattered, error);
+}
+
+static bool is_target_of(const struct ota_task *task, const char *version)
+{
+    return task != NULL && task->firmware != NULL &&
+           strcmp(task->firmware->row.version, version) == 0;
+}
+
+static enum ota_err tell_tasks(struct ota_core *core, struct ota_device *device,
+                               const struct ota_report *report, bool *mattered,
+                               struct ota_error *error)
+{
+    *mattered = false;
+    if (is_target_of(device->task, report->version)) {
+        struct ota_upgrade_event event = {.kind = report->is_version ? OTA_EV_VERSION_TARGET
+                                                                     : report->kind,
+                                          .percent = report->percent,
+                                          .code = report->code,
+                                          .service_now = core->service_ms};
+        bool changed;
+        *mattered = true;
+        return ota_tasks_apply(core, device->task, &event,
+                               report->kind == OTA_EV_FAIL ? report->message : NULL, &changed,
+                               error);
+    }
+    if (device->task == NULL && device->may_settle) {
+        return settle(core, device, report, mattered, error);
+    }
+    return OTA_OK;
+}
+
+static enum ota_err take_new_version(struct ota_core *core, struct ota_device *device,
+                                     const struct ota_report *report, struct ota_error *error)
+{
+    enum ota_err err = ota_core_begin(core, error);
+    if (err != OTA_OK) {
+        return err;
+    }
+    bool mattered;
+    err = ota_devices_set_version(core, device, report->version, error);
+    if (err == OTA_OK) {
+        err = tell_tasks(core, device, report, &mattered, error);
+    }
+    if (err != OTA_OK) {
+        ota_core_rollback(core);
+        return err;
+    }
+    return ota_core_commit(core, error);
+}
+
+static enum ota_err take_version(struct ota_core *core, struct ota_device *device,
+                                 const struct ota_report *report, struct ota_error *error)
+{
+    bool mattered;
+    bool same = device->version != NULL && strcmp(device->version->text, report->version) == 0;
+    enum ota_err err = same ? tell_tasks(core, device, report, &mattered, error)
+                            : take_new_version(core, device, report, error);
+    if (err != OTA_OK) {
+        return err;
+    }
+    answer_version(core, device, report->version);
+    if (device->task != NULL) {
+        ota_tasks_reported_version(core, device->task);
+    }
+    return OTA_OK;
+}
+
+/* --- a device that isn't known yet ----------------------------------------------------------- */
+
+static enum ota_err register_device(struct ota_intake *intake, struct ota_product *product,
+                                    const struct ota_topic *topic, const struct ota_report *report,
+                                    struct ota_device **device, struct ota_error *error)
+{
+    struct ota_core *core = intake->core;
+    struct ota_device_row row = {.product_id = product->id, .created_at = ota_now_unix()};
+    (void)snprintf(row.name, sizeof row.name, "%.*s", (int)topic->device_len, topic->device);
+    if (report->is_version) {
+        memcpy(row.version, report->version, sizeof row.version);
+    }
+    enum ota_err err = ota_core_begin(core, error);
+    if (err != OTA_OK) {
+        return err;
+    }
+    err = ota_devices_add(core, &row, device, error);
+    if (err != OTA_OK) {
+        ota_core_rollback(core);
+        return err;
+    }
+    return ota_core_commit(core, error);
+}
+
+static enum ota_refusal find_device(struct ota_intake *intake, const struct ota_topic *topic,
+                                    const struct ota_report *report, struct ota_device **device,
+                                    struct ota_error *error)
+{
+    struct ota_core *core = intake->core;
+    struct ota_product *product =
+        ota_fleet_product(&core->fleet, topic->product, topic->product_len);
+    if (product == NULL) {
+        return OTA_REFUSED_UNKNOWN_PRODUCT;
+    }
+    *device = ota_fleet_device(&core->fleet, product, topic->device, topic->device_len);
+    if (*device != NULL) {
+        return OTA_REFUSAL_COUNT;
+    }
+    if (!core->settings.auto_register) {
+        return OTA_REFUSED_UNKNOWN_DEVICE;
+    }
+    if (product->devices >= core->settings.max_devices_per_product) {
+        return OTA_REFUSED_DEVICE_LIMIT;
+    }
+    enum ota_err err = register_device(intake, product, topic, report, device, error);
+    return err == OTA_OK ? OTA_REFUSAL_COUNT : OTA_REFUSED_STORE;
+}
+
+/* --- the door ------------------------------------------------------------------------------- */
+
+static enum ota_intake_verdict not_committed(struct ota_intake *intake,
+                                             const struct mosquitto *client,
+                                             const struct ota_error *error)
+{
+    intake->core->counters.store_failures++;
+    if (intake->refused[OTA_REFUSED_STORE] % 100 == 0) {
+        ota_log(OTA_LOG_ERROR, "a report could not be stored: %s", error->text);
+    }
+    ota_intake_refuse(intake, client, OTA_REFUSED_STORE);
+    return OTA_INTAKE_NOT_COMMITTED;
+}
+
+enum ota_intake_verdict ota_intake_report(struct ota_intake *intake, const struct mosquitto *client,
+                                          const struct ota_topic *topic, const void *payload,
+                                          size_t len)
+{
+    intake->reports++;
+    struct ota_report report;
+    struct ota_device *device = NULL;
+    struct ota_error error = {0};
+    enum ota_refusal refusal = ota_report_parse(payload, len, &report);
+    if (refusal == OTA_REFUSAL_COUNT) {
+        refusal = find_device(intake, topic, &report, &device, &error);
+    }
+    if (refusal == OTA_REFUSED_STORE) {
+        return not_committed(intake, client, &error);
+    }
+    if (refusal != OTA_REFUSAL_COUNT) {
+        ota_intake_refuse(intake, client, refusal);
+        return OTA_INTAKE_REFUSED;
+    }
+    ota_presence_sign(intake->core, client, device, OTA_SIGN_REPORTED);
+    bool mattered = true;
+    enum ota_err err = report.is_version
+                           ? take_version(intake->core, device, &report, &error)
+                           : tell_tasks(intake->core, device, &report, &mattered, &error);
+    if (err != OTA_OK) {
+        return not_committed(intake, client, &error);
+    }
+    if (!mattered) {
+        ota_intake_refuse(intake, client, OTA_REFUSED_NO_TASK);
+    }
+    return OTA_INTAKE_TAKEN;
+}

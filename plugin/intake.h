@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Owns: a device's report: what it says, what that means, and the answer. Counts what it refuses.
+ * Thread: the broker's.
+ * Frees: nothing.
+ */
+#ifndef OTA_INTAKE_H
+#define OTA_INTAKE_H
+
+#include "access.h"
+#include "core.h"
+
+/* X(ENUM, "name in logs and metrics", "sentence") */
+#define OTA_REFUSALS(X)                                                                            \
+    X(TOO_LARGE, "too_large", "the report is over 4 KiB")                                          \
+    X(NOT_JSON, "not_json", "the report is not JSON, or has a key twice")                          \
+    X(NESTED, "nested", "the report is nested or keyed beyond reason")                             \
+    X(TYPE, "type", "the report's type is unknown")                                                \
+    X(SHAPE, "shape", "the report lacks a member or one is of the wrong kind")                     \
+    X(VERSION, "version", "the version is not 1-32 of A-Z a-z 0-9 . _ -")                          \
+    X(STATE, "state", "the state is unknown")                                                      \
+    X(NUMBER, "number", "percent or result_code is not a whole number in its range")               \
+    X(RETAINED, "retained", "a report must not be retained")                                       \
+    X(WILL, "will", "our topics take no wills")                                                    \
+    X(IDENTITY, "identity", "the client is not the device that the topic names")                   \
+    X(UNKNOWN_PRODUCT, "unknown_product", "no product of that name exists")                        \
+    X(UNKNOWN_DEVICE, "unknown_device", "the device is not known and auto_register is off")        \
+    X(DEVICE_LIMIT, "device_limit", "the product has max_devices_per_product devices already")     \
+    X(NO_TASK, "no_task", "the progress belongs to no task that it could change")                  \
+    X(STORE, "store", "the database refused; the device will send again")
+
+enum ota_refusal {
+#define OTA_X(id, name, sentence) OTA_REFUSED_##id,
+    OTA_REFUSALS(OTA_X)
+#undef OTA_X
+        OTA_REFUSAL_COUNT
+};
+
+struct ota_intake {
+    struct ota_core *core;
+    uint64_t reports;
+    uint64_t refused[OTA_REFUSAL_COUNT];
+    int64_t logged_at[OTA_REFUSAL_COUNT]; /* monotonic ms */
+};
+
+enum ota_intake_verdict {
+    OTA_INTAKE_TAKEN,
+    OTA_INTAKE_REFUSED,      /* acknowledge, but it changes nothing */
+    OTA_INTAKE_NOT_COMMITTED /* don't acknowledge: the device has to send it again */
+};
+
+/* A report on the topic by a client that is that device. */
+enum ota_intake_verdict ota_intake_report(struct ota_intake *intake, const struct mosquitto *client,
+                                          const struct ota_topic *topic, const void *payload,
+                                          size_t len);
+
+/* Counts, and logs at most once a second a reason, with the client id escaped. */
+void ota_intake_refuse(struct ota_intake *intake, const struct mosquitto *client,
+                       enum ota_refusal reason);
+
+/* "not_json" and the like. */
+const char *ota_refusal_name(enum ota_refusal reason);
+
+/* --- what a report says, for tests and the fuzzer ----------------------------------------------
+ */
+
+struct ota_report {
+    bool is_version; /* report_version; else report_progress */
+    enum ota_upgrade_event_kind kind;
+    int percent;
+    int code;
+    char version[OTA_VERSION_MAX + 1];
+    char message[512]; /* the device's result_msg, cut */
+};
+
+/* OTA_REFUSAL_COUNT where it is good. */
+enum ota_refusal ota_report_parse(const void *payload, size_t len, struct ota_report *report);
+
+#endif

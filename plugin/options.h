@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Owns: the plugin's options (plugin_opt_…): one table with name, kind, range and default.
+ * Thread: the broker's, at load.
+ * Frees: ota_options_free.
+ */
+#ifndef OTA_OPTIONS_H
+#define OTA_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "util/error.h"
+
+struct ota_options {
+    char *db_path;
+    char *topic_prefix;
+    char *admins;
+    char *operators;
+    char *viewers;
+    char *roles_file; /* "": none */
+    char *device_identity;
+    bool auto_register;
+    int64_t max_devices_per_product;
+    int64_t upgrade_timeout; /* seconds */
+    int64_t notice_interval; /* seconds */
+    int64_t max_firmware_size;
+    int64_t max_firmware_per_product;
+    char *download_listen; /* "off": no downloads */
+    char *download_url;    /* "" only where downloads are off */
+    char *http_certfile;
+    char *http_keyfile;
+    char *synchronous;  /* normal, full */
+    char *acl_fallback; /* defer, allow */
+};
+
+/* Reads count options; an error's text names the option and what it may be. */
+OTA_CHECKED enum ota_err ota_options_read(const char *const *keys, const char *const *values,
+                                          int count, struct ota_options *options,
+                                          struct ota_error *error);
+void ota_options_free(struct ota_options *options);
+
+#endif

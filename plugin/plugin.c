@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The entry points that Mosquitto calls: load, events, unload. Thin: decisions are elsewhere. */
+#include <mosquitto.h>
+#include <mosquitto_broker.h>
+#include <mosquitto_plugin.h>
+
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker.h"
+#include "broker_thread.h"
+#include "presence.h"
+#include "service.h"
+
+#define OTA_EXPORT __attribute__((visibility("default")))
+
+/* MOSQ_ERR_PLUGIN_IGNORE of 2.1: as if not registered. 2.0 doesn't know it. */
+#define OTA_ERR_PLUGIN_IGNORE 32
+
+#define OTA_SHADOW_WARNING_MS 60000
+
+struct plugin {
+    mosquitto_plugin_id_t *id;
+    struct ota_service service;
+    int foreign;                        /* what ACL_CHECK answers for topics of others */
+    const struct mosquitto *acl_passed; /* whose publish we let in just now */
+    const struct mosquitto *gone;       /* who disconnected in this loop: what follows is a will */
+};
+
+/* --- access --------------------------------------------------------------------------------- */
+
+/* What may be published by this client may still not be published like this. */
+static bool is_bad_publish(struct plugin *plugin, const struct mosquitto_evt_acl_check *event,
+                           const struct ota_topic *topic)
+{
+    enum ota_refusal reason = OTA_REFUSAL_COUNT;
+    if (event->retain) {
+        reason = OTA_REFUSED_RETAINED;
+    } else if (event->client == plugin->gone) {
+        reason = OTA_REFUSED_WILL;
+    } else if (topic->kind == OTA_TOPIC_REPORT && event->payloadlen > OTA_REPORT_MAX) {
+        reason = OTA_REFUSED_TOO_LARGE;
+    }
+    if (reason == OTA_REFUSAL_COUNT) {
+        return false;
+    }
+    ota_intake_refuse(&plugin->service.intake, event->client, reason);
+    return true;
+}
+
+static int deny(struct plugin *plugin, const struct mosquitto_evt_acl_check *event,
+                const struct ota_topic *topic)
+{
+    if (event->access == MOSQ_ACL_WRITE && topic->kind == OTA_TOPIC_REPORT) {
+        ota_intake_refuse(&plugin->service.intake, event->client, OTA_REFUSED_IDENTITY);
+    }
+    return MOSQ_ERR_ACL_DENIED;
+}
+
+static enum ota_access_op op_of(int access)
+{
+    return access == MOSQ_ACL_WRITE       ? OTA_ACCESS_PUBLISH
+           : access == MOSQ_ACL_SUBSCRIBE ? OTA_ACCESS_SUBSCRIBE
+                                          : OTA_ACCESS_RECEIVE;
+}
+
+static int on_dollar_acl(struct plugin *plugin, const struct mosquitto_evt_acl_check *event)
+{
+    struct ota_service *service = &plugin->service;
+    struct ota_topic topic = ota_topic_parse(&service->access, event->topic);
+    if (topic.kind == OTA_TOPIC_FOREIGN) {
+        return plugin->foreign;
+    }
+    if (!ota_broker_thread_is()) {
+        return MOSQ_ERR_ACL_DENIED; /* 2.1's http_api asks from a thread of its own */
+    }
+    if (event->access == MOSQ_ACL_UNSUBSCRIBE) {
+        return MOSQ_ERR_SUCCESS;
+    }
+    enum ota_access_op op = op_of(event->access);
+    const char *username = ota_broker_username(event->client);
+    if (ota_access_check(&service->access, op, &topic, username) != OTA_ACCESS_ALLOW) {
+        return deny(plugin, event, &topic);
+    }
+    if (op == OTA_ACCESS_PUBLISH) {
+        if (is_bad_publish(plugin, event, &topic)) {
+            return MOSQ_ERR_ACL_DENIED;
+        }
+        plugin->acl_passed = event->client;
+    }
+    if (op == OTA_ACCESS_SUBSCRIBE && topic.kind == OTA_TOPIC_UPDATE) {
+        struct ota_device *device = ota_service_device(service, &topic);
+        if (device != NULL) {
+            ota_presence_sign(&service->core, event->client, device, OTA_SIGN_SUBSCRIBED);
+        }
+    }
+    return MOSQ_ERR_SUCCESS;
+}
+
+static int on_acl_check(int kind, void *data, void *userdata)
+{
+    const struct mosquitto_evt_acl_check *event = data;
+    struct plugin *plugin = userdata;
+    (void)kind;
+    if (event->topic[0] != '$') {
+        return plugin->foreign;
+    }
+    return on_dollar_acl(plugin, event);
+}
+
+/* --- messages ------------------------------------------------------------------------------- */
+
+/* Somebody before us in the list of plugins let this in, or a bridge brought it. */
+static void note_shadow(struct plugin *plugin, const struct mosquitto *client)
+{
+    if (ota_broker_is_bridge(client)) {
+        return;
+    }
+    plugin->service.around.shadowed++;
+    int64_t now = ota_now_mono();
+    if (plugin->service.warned_at == 0 ||
+        now - plugin->service.warned_at >= OTA_SHADOW_WARNING_MS) {
+        plugin->service.warned_at = now;
+        ota_log(OTA_LOG_WARNING,
+                "another plugin decides about our topics before us: put the plugin line of "
+                "mosquitto_ota.so first in mosquitto.conf");
+    }
+}
+
+static int on_dollar_message(struct plugin *plugin, const struct mosquitto_evt_message *event)
+{
+    struct ota_service *service = &plugin->service;
+    struct ota_topic topic = ota_topic_parse(&service->access, event->topic);
+    if (topic.kind == OTA_TOPIC_FOREIGN) {
+        return MOSQ_ERR_SUCCESS;
+    }
+    if (plugin->acl_passed != event->client) {
+        note_shadow(plugin, event->client);
+    }
+    plugin->acl_passed = NULL;
+    const char *username = ota_broker_username(event->client);
+    if (topic.kind != OTA_TOPIC_REPORT || ota_access_check(&service->access, OTA_ACCESS_PUBLISH,
+                                                           &topic, username) != OTA_ACCESS_ALLOW) {
+        ota_intake_refuse(&service->intake, event->client, OTA_REFUSED_IDENTITY);
+        return MOSQ_ERR_ACL_DENIED;
+    }
+    if (event->retain) {
+        ota_intake_refuse(&service->intake, event->client, OTA_REFUSED_RETAINED);
+        return MOSQ_ERR_ACL_DENIED;
+    }
+    switch (ota_intake_report(&service->intake, event->client, &topic, event->payload,
+                              event->payloadlen)) {
+    case OTA_INTAKE_TAKEN:
+        return MOSQ_ERR_SUCCESS;
+    case OTA_INTAKE_REFUSED:
+        return MOSQ_ERR_ACL_DENIED;
+    case OTA_INTAKE_NOT_COMMITTED:
+        break;
+    }
+    return MOSQ_ERR_UNKNOWN; /* no PUBACK: the connection closes and the device sends again */
+}
+
+static int on_message(int kind, void *data, void *userdata)
+{
+    const struct mosquitto_evt_message *event = data;
+    (void)kind;
+    if (event->topic[0] != '$') {
+        return MOSQ_ERR_SUCCESS;
+    }
+    return on_dollar_message(userdata, event);
+}
+
+/* Never anything but success: another code would disconnect the admin. */
+static int on_control(int kind, void *data, void *userdata)
+{
+    const struct mosquitto_evt_control *event = data;
+    struct plugin *plugin = userdata;
+    struct ota_service *service = &plugin->service;
+    (void)kind;
+    if (plugin->acl_passed != event->client) {
+        note_shadow(plugin, event->client);
+    }
+    plugin->acl_passed = NULL;
+    enum ota_role role = ota_roles_of(&service->roles, ota_broker_username(event->client));
+    if (role != OTA_ROLE_NONE && !event->retain && !ota_broker_is_bridge(event->client)) {
+        ota_control_receive(service->control, event->client, role, event->payload,
+                            event->payloadlen);
+    }
+    return MOSQ_ERR_SUCCESS;
+}
+
+/* --- the rest ------------------------------------------------------------------------------- */
+
+static int on_disconnect(int kind, void *data, void *userdata)
+{
+    const struct mosquitto_evt_disconnect *event = data;
+    struct plugin *plugin = userdata;
+    (void)kind;
+    plugin->gone = event->client;
+    ota_presence_gone(&plugin->service.core, event->client);
+    ota_control_forget(plugin->service.control, event->client);
+    return MOSQ_ERR_SUCCESS;
+}
+
+static int on_tick(int kind, void *data, void *userdata)
+{
+    struct plugin *plugin = userdata;
+    (void)kind;
+    (void)data;
+    plugin->gone = NULL;
+    ota_service_tick(&plugin->service);
+    return MOSQ_ERR_SUCCESS;
+}
+
+static int on_reload(int kind, void *data, void *userdata)
+{
+    struct plugin *plugin = userdata;
+    (void)kind;
+    (void)data;
+    ota_service_reload(&plugin->service);
+    return MOSQ_ERR_PLUGIN_DEFER; /* 2.0 asks no further plugin after another answer */
+}
+
+/* One row an event: registers, and walked backwards unregisters. */
+static const struct {
+    int event;
+    MOSQ_FUNC_generic_callback callback;
+    const char *data;
+} events[] = {
+    {MOSQ_EVT_ACL_CHECK, on_acl_check, NULL},
+    {MOSQ_EVT_MESSAGE, on_message, NULL},
+    {MOSQ_EVT_CONTROL, on_control, OTA_CONTROL_TOPIC},
+    {MOSQ_EVT_DISCONNECT, on_disconnect, NULL},
+    {MOSQ_EVT_TICK, on_tick, NULL},
+    {MOSQ_EVT_RELOAD, on_reload, NULL},
+};
+
+static void unregister(struct plugin *plugin, size_t count)
+{
+    while (count > 0) {
+        count--;
+        (void)mosquitto_callback_unregister(plugin->id, events[count].event, events[count].callback,
+                                            events[count].data);
+    }
+}
+
+static int register_all(struct plugin *plugin)
+{
+    for (size_t i = 0; i < sizeof events / sizeof events[0]; i++) {
+        int rc = mosquitto_callback_register(plugin->id, events[i].event, events[i].callback,
+                                             events[i].data, plugin);
+        if (rc != MOSQ_ERR_SUCCESS) {
+            ota_log(OTA_LOG_ERROR, "this broker can't register event %d (%d)", events[i].event, rc);
+            unregister(plugin, i);
+            return rc;
+        }
+    }
+    return MOSQ_ERR_SUCCESS;
+}
+
+static enum ota_err read_options(struct mosquitto_opt *options, int count, struct ota_options *read,
+                                 struct ota_error *error)
+{
+    const char **keys = calloc((size_t)count * 2 + 1, sizeof *keys);
+    if (keys == NULL) {
+        return ota_error_set(error, OTA_INTERNAL, NULL, "out of memory");
+    }
+    for (int i = 0; i < count; i++) {
+        keys[i] = options[i].key;
+        keys[count + i] = options[i].value;
+    }
+    enum ota_err err = ota_options_read(keys, keys + count, count, read, error);
+    free(keys);
+    return err;
+}
+
+OTA_EXPORT int mosquitto_plugin_version(int count, const int *versions)
+{
+    for (int i = 0; i < count; i++) {
+        if (versions[i] == MOSQ_PLUGIN_VERSION) {
+            return MOSQ_PLUGIN_VERSION;
+        }
+    }
+    return -1;
+}
+
+OTA_EXPORT int mosquitto_plugin_init(mosquitto_plugin_id_t *identifier, void **userdata,
+                                     struct mosquitto_opt *options, int option_count)
+{
+    struct ota_options read;
+    struct ota_error error = {0};
+    bool is_2_1 = dlsym(RTLD_DEFAULT, "mosquitto_plugin_set_info") != NULL;
+    ota_broker_thread_is_this();
+    struct plugin *plugin = calloc(1, sizeof *plugin);
+    if (plugin == NULL) {
+        return MOSQ_ERR_NOMEM;
+    }
+    plugin->id = identifier;
+    enum ota_err err = read_options(options, option_count, &read, &error);
+    if (err == OTA_OK) {
+        bool allow = strcmp(read.acl_fallback, "allow") == 0;
+        plugin->foreign = is_2_1  ? OTA_ERR_PLUGIN_IGNORE
+                          : allow ? MOSQ_ERR_SUCCESS
+                                  : MOSQ_ERR_PLUGIN_DEFER;
+        err = ota_service_start(&plugin->service, &read, is_2_1 ? "2.1" : "2.0", &error);
+    }
+    if (err != OTA_OK) {
+        ota_log(OTA_LOG_ERROR, "%s", error.text);
+        free(plugin);
+        return MOSQ_ERR_INVAL;
+    }
+    int rc = register_all(plugin);
+    if (rc != MOSQ_ERR_SUCCESS) {
+        ota_service_stop(&plugin->service);
+        free(plugin);
+        return rc;
+    }
+    *userdata = plugin;
+    ota_log(OTA_LOG_NOTICE, "version " OTA_VERSION ", %u devices, %u unfinished tasks, %s",
+            plugin->service.core.fleet.device_count, plugin->service.core.fleet.task_count,
+            plugin->service.options.db_path);
+    return MOSQ_ERR_SUCCESS;
+}
+
+OTA_EXPORT int mosquitto_plugin_cleanup(void *userdata, struct mosquitto_opt *options, int count)
+{
+    struct plugin *plugin = userdata;
+    (void)options;
+    (void)count;
+    if (plugin != NULL) {
+        unregister(plugin, sizeof events / sizeof events[0]);
+        ota_service_stop(&plugin->service);
+        free(plugin);
+    }
+    return MOSQ_ERR_SUCCESS;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "presence.h"
+
+#include "broker.h"
+#include "devices.h"
+#include "events.h"
+#include "tasks.h"
+
+static struct ota_conn *conn_of(struct ota_core *core, const struct mosquitto *client)
+{
+    struct ota_conn *conn = ota_fleet_conn(&core->fleet, client);
+    if (conn != NULL) {
+        return conn;
+    }
+    const char *client_id = ota_broker_client_id(client);
+    return client_id != NULL ? ota_fleet_add_conn(&core->fleet, client, client_id) : NULL;
+}
+
+static void drop_if_idle(struct ota_core *core, struct ota_conn *conn)
+{
+    if (conn != NULL && conn->devices == NULL) {
+        ota_fleet_remove_conn(&core->fleet, conn);
+    }
+}
+
+static void take_over(struct ota_core *core, struct ota_device *device, struct ota_conn *conn)
+{
+    struct ota_conn *old = device->conn;
+    ota_fleet_set_conn(&core->fleet, device, conn);
+    drop_if_idle(core, old);
+    if (old == NULL) {
+        ota_events_presence(core, device);
+    }
+    if (device->task != NULL) {
+        ota_tasks_connected(core, device->task);
+    }
+}
+
+void ota_presence_sign(struct ota_core *core, const struct mosquitto *client,
+                       struct ota_device *device, enum ota_sign sign)
+{
+    struct ota_conn *conn = conn_of(core, client);
+    if (conn == NULL) {
+        return;
+    }
+    if (device->conn != conn) {
+        take_over(core, device, conn);
+    } else if (sign == OTA_SIGN_SUBSCRIBED && device->task != NULL &&
+               device->task->next_notice == 0 && !device->task->progress_seen) {
+        ota_tasks_connected(core, device->task);
+    }
+    ota_devices_seen(core, device);
+}
+
+void ota_presence_gone(struct ota_core *core, const struct mosquitto *client)
+{
+    struct ota_conn *conn = ota_fleet_conn(&core->fleet, client);
+    if (conn == NULL) {
+        return;
+    }
+    struct ota_device *device;
+    while ((device = conn->devices) != NULL) {
+        ota_fleet_set_conn(&core->fleet, device, NULL);
+        device->last_seen = ota_now_unix();
+        ota_fleet_mark_dirty(&core->fleet, device);
+        ota_events_presence(core, device);
+        if (device->task != NULL) {
+            ota_tasks_disconnected(core, device->task);
+        }
+    }
+    ota_fleet_remove_conn(&core->fleet, conn);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Owns: who is connected as which device, as far as Mosquitto 2.0 lets it be known: from what a
+ *       client does (mosquitto-facts.md, 17). Keyed by connection, never by client id alone.
+ * Thread: the broker's.
+ * Frees: nothing.
+ */
+#ifndef OTA_PRESENCE_H
+#define OTA_PRESENCE_H
+
+#include "core.h"
+
+enum ota_sign { OTA_SIGN_SUBSCRIBED, OTA_SIGN_REPORTED };
+
+/* The client just acted as the device: it is the device's connection from now on. */
+void ota_presence_sign(struct ota_core *core, const struct mosquitto *client,
+                       struct ota_device *device, enum ota_sign sign);
+
+/* The connection is over, and with it the presence of all devices that it spoke for. */
+void ota_presence_gone(struct ota_core *core, const struct mosquitto *client);
+
+#endif

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "service.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker.h"
+
+#define OTA_IDLE_LOOK_MS 50
+
+static bool is_online(void *data, int64_t device_id)
+{
+    const struct ota_core *core = data;
+    const struct ota_device *device = ota_fleet_device_by_id(&core->fleet, device_id);
+    return device != NULL && device->conn != NULL;
+}
+
+static void cut(void *data, int64_t task_id)
+{
+    struct ota_service *service = data;
+    ota_http_cut(service->around.http, task_id);
+}
+
+static void fill_settings(const struct ota_options *options, struct ota_settings *settings)
+{
+    bool downloads = strcmp(options->download_listen, "off") != 0;
+    (void)snprintf(settings->topic_prefix, sizeof settings->topic_prefix, "%s",
+                   options->topic_prefix);
+    (void)snprintf(settings->download_url, sizeof settings->download_url, "%s",
+                   downloads ? options->download_url : "");
+    settings->upgrade_timeout_ms = options->upgrade_timeout * 1000;
+    settings->notice_interval_ms = options->notice_interval * 1000;
+    settings->max_firmware_size = options->max_firmware_size;
+    settings->max_firmware_per_product = (int)options->max_firmware_per_product;
+    settings->max_devices_per_product = (uint32_t)options->max_devices_per_product;
+    settings->auto_register = options->auto_register;
+}
+
+static enum ota_err read_roles(const struct ota_options *options, struct ota_roles *roles,
+                               struct ota_error *error)
+{
+    enum ota_err err = ota_roles_add_list(roles, options->admins, OTA_ROLE_ADMIN, error);
+    if (err == OTA_OK) {
+        err = ota_roles_add_list(roles, options->operators, OTA_ROLE_OPERATOR, error);
+    }
+    if (err == OTA_OK) {
+        err = ota_roles_add_list(roles, options->viewers, OTA_ROLE_VIEWER, error);
+    }
+    if (err == OTA_OK && options->roles_file[0] != '\0') {
+        err = ota_roles_add_file(roles, options->roles_file, error);
+    }
+    return err;
+}
+
+static enum ota_err set_up_access(struct ota_service *service, struct ota_error *error)
+{
+    struct ota_access *access = &service->access;
+    access->fleet = &service->core.fleet;
+    access->roles = &service->roles;
+    access->auto_register = service->options.auto_register;
+    access->prefix_len = strlen(service->options.topic_prefix);
+    (void)snprintf(access->prefix, sizeof access->prefix, "%s", service->options.topic_prefix);
+    enum ota_err err = ota_access_parse_identity(service->options.device_identity, access, error);
+    for (size_t i = 0; err == OTA_OK && i < access->form_count; i++) {
+        if (access->forms[i] == OTA_IDENTITY_NONE) {
+            service->around.identity_none = true;
+            ota_log(OTA_LOG_WARNING,
+                    "device_identity is none: any client may speak for any device; this is for a "
+                    "laboratory");
+        }
+    }
+    return err;
+}
+
+static enum ota_err open_store(struct ota_service *service, struct ota_error *error)
+{
+    struct ota_store_config config = {.path = service->options.db_path,
+                                      .synchronous_full =
+                                          strcmp(service->options.synchronous, "full") == 0,
+                                      .now = ota_now_unix(),
+                                      .online = is_online,
+                                      .online_data = &service->core};
+    enum ota_err err = ota_store_open(&config, &service->core.store, error);
+    return err == OTA_OK ? ota_core_load(&service->core, error) : err;
+}
+
+static enum ota_err start_downloads(struct ota_service *service, struct ota_error *error)
+{
+    const struct ota_options *options = &service->options;
+    if (strcmp(options->download_listen, "off") == 0) {
+        return OTA_OK;
+    }
+    struct ota_http_config config = {
+        .listen = options->download_listen,
+        .certfile = options->http_certfile[0] != '\0' ? options->http_certfile : NULL,
+        .keyfile = options->http_keyfile[0] != '\0' ? options->http_keyfile : NULL,
+        .db_path = options->db_path};
+    memcpy(config.url_key, service->core.settings.url_key, sizeof config.url_key);
+    return ota_http_start(&config, &service->around.http, error);
+}
+
+static enum ota_err build(struct ota_service *service, struct ota_error *error)
+{
+    enum ota_err err = read_roles(&service->options, &service->roles, error);
+    if (err == OTA_OK) {
+        err = set_up_access(service, error);
+    }
+    if (err == OTA_OK) {
+        err = open_store(service, error);
+    }
+    if (err == OTA_OK) {
+        err = start_downloads(service, error);
+    }
+    if (err != OTA_OK) {
+        return err;
+    }
+    service->core.cut = cut;
+    service->core.cut_data = service;
+    ota_dispatch_init(&service->dispatch, &service->core);
+    service->around.uploads = ota_uploads_new(service->core.store);
+    service->control = ota_control_new(&service->around);
+    if (service->around.uploads == NULL || service->control == NULL) {
+        return ota_error_set(error, OTA_INTERNAL, NULL, "out of memory");
+    }
+    return OTA_OK;
+}
+
+enum ota_err ota_service_start(struct ota_service *service, const struct ota_options *options,
+                               const char *broker_version, struct ota_error *error)
+{
+    *service = (struct ota_service){.options = *options};
+    ota_core_init(&service->core);
+    fill_settings(options, &service->core.settings);
+    service->intake.core = &service->core;
+    service->around = (struct ota_surroundings){.core = &service->core,
+                                                .access = &service->access,
+                                                .intake = &service->intake,
+                                                .dispatch = &service->dispatch,
+                                                .started_at = ota_now_unix(),
+                                                .broker_version = broker_version};
+    enum ota_err err = build(service, error);
+    if (err != OTA_OK) {
+        ota_service_stop(service);
+    }
+    return err;
+}
+
+void ota_service_stop(struct ota_service *service)
+{
+    ota_http_stop(service->around.http); /* first: its threads read the database */
+    service->around.http = NULL;
+    if (service->dispatch.core != NULL) {
+        ota_dispatch_finish(&service->dispatch);
+    }
+    ota_control_free(service->control);
+    ota_uploads_free(service->around.uploads);
+    ota_core_free(&service->core);
+    ota_store_close(service->core.store);
+    ota_roles_free(&service->roles);
+    ota_options_free(&service->options);
+    ota_log_flush();
+    *service = (struct ota_service){0};
+}
+
+void ota_service_reload(struct ota_service *service)
+{
+    struct ota_roles roles = {0};
+    struct ota_error error = {0};
+    if (read_roles(&service->options, &roles, &error) != OTA_OK) {
+        ota_log(OTA_LOG_ERROR, "the roles stay as they were: %s", error.text);
+        ota_roles_free(&roles);
+        return;
+    }
+    ota_roles_free(&service->roles);
+    service->roles = roles;
+    ota_log(OTA_LOG_NOTICE, "roles were read again");
+}
+
+static void do_tick(struct ota_service *service, int64_t now)
+{
+    ota_core_tick_clock(&service->core);
+    ota_control_tick(service->control);
+    ota_dispatch_tick(&service->dispatch);
+    ota_log_flush();
+    service->next_look = now + OTA_IDLE_LOOK_MS;
+}
+
+/* Called in every loop of the broker: foreign traffic pays for what is done here. */
+void ota_service_tick(struct ota_service *service)
+{
+    int64_t now = ota_now_coarse();
+    if (now >= service->next_look || ota_control_is_due(service->control) ||
+        ota_due_when(&service->core) <= now) {
+        do_tick(service, now);
+    }
+}
+
+struct ota_device *ota_service_device(const struct ota_service *service,
+                                      const struct ota_topic *topic)
+{
+    const struct ota_fleet *fleet = &service->core.fleet;
+    const struct ota_product *product =
+        ota_fleet_product(fleet, topic->product, topic->product_len);
+    return product != NULL ? ota_fleet_device(fleet, product, topic->device, topic->device_len)
+                           : NULL;
+}

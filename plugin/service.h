@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Owns: the whole service behind the plugin's entry points: what is built at load from options,
+ *       in which order, and taken down at unload. The plugin's one context.
+ * Thread: the broker's.
+ * Frees: ota_service_stop.
+ */
+#ifndef OTA_SERVICE_H
+#define OTA_SERVICE_H
+
+#include "access.h"
+#include "control.h"
+#include "options.h"
+
+struct ota_service {
+    struct ota_options options;
+    struct ota_core core;
+    struct ota_roles roles;
+    struct ota_access access;
+    struct ota_intake intake;
+    struct ota_dispatch dispatch;
+    struct ota_surroundings around;
+    struct ota_control *control;
+    int64_t next_look; /* monotonic ms: nothing is due before */
+    int64_t warned_at; /* monotonic ms: of shadowing */
+};
+
+/* Takes over options, also on failure. */
+OTA_CHECKED enum ota_err ota_service_start(struct ota_service *service,
+                                           const struct ota_options *options,
+                                           const char *broker_version, struct ota_error *error);
+void ota_service_stop(struct ota_service *service);
+
+/* Reads roles_file again; on an error the old roles stay. */
+void ota_service_reload(struct ota_service *service);
+
+void ota_service_tick(struct ota_service *service);
+
+/* The known device that the topic names, or NULL. */
+struct ota_device *ota_service_device(const struct ota_service *service,
+                                      const struct ota_topic *topic);
+
+#endif

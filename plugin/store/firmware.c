@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "store_internal.h"
+
+enum { INSERT, GET, FIND, EACH, EACH_OF_PRODUCT, COUNT, DELETE, FIRST_OF_PRODUCT };
+
+#define COLUMNS                                                                                    \
+    "f.id, f.product_id, f.version, f.ord, f.filename, f.size, f.md5, f.sha256, f.description, "   \
+    "f.signature, f.image, f.created_at"
+
+static const char *const statements[] = {
+    [INSERT] = "INSERT INTO firmware (product_id, version, ord, filename, size, md5, sha256, "
+               "description, signature, image, created_at) "
+               "VALUES (:product_id, :version, :ord, :filename, :size, :md5, :sha256, "
+               ":description, :signature, :image, :created_at)",
+    [GET] = "SELECT " COLUMNS " FROM firmware f WHERE f.id = :id",
+    [FIND] = "SELECT " COLUMNS " FROM firmware f "
+             "WHERE f.product_id = :product_id AND f.version = :version",
+    [EACH] = "SELECT " COLUMNS " FROM firmware f CROSS JOIN product p ON p.id = f.product_id "
+             "WHERE f.id < :before AND p.name IS NOT NULL ORDER BY f.id DESC",
+    [EACH_OF_PRODUCT] = "SELECT " COLUMNS " FROM firmware f "
+                        "WHERE f.product_id = :product_id AND f.id < :before ORDER BY f.id DESC",
+    [COUNT] = "SELECT count(*), coalesce(max(ord), 0) FROM firmware WHERE product_id = :product_id",
+    [DELETE] = "DELETE FROM firmware WHERE id = :id RETURNING image",
+    [FIRST_OF_PRODUCT] = "SELECT id FROM firmware WHERE product_id = :product_id LIMIT 1",
+};
+
+const struct ota_table ota_table_firmware = OTA_TABLE("firmware", statements);
+
+static void begin(struct ota_query *query, struct ota_store *store, int which,
+                  struct ota_error *error)
+{
+    ota_query_begin(query, &store->conn, OTA_TABLE_FIRMWARE, which, error);
+}
+
+static void read_row(struct ota_query *query, struct ota_firmware_row *row)
+{
+    row->id = ota_next_int(query);
+    row->product_id = ota_next_int(query);
+    ota_next_text(query, row->version, sizeof row->version);
+    row->order = ota_next_int(query);
+    ota_next_text(query, row->filename, sizeof row->filename);
+    row->size = ota_next_int(query);
+    ota_next_text(query, row->md5, sizeof row->md5);
+    ota_next_text(query, row->sha256, sizeof row->sha256);
+    ota_next_text(query, row->description, sizeof row->description);
+    ota_next_text(query, row->signature, sizeof row->signature);
+    row->image = ota_next_int(query);
+    row->created_at = ota_next_int(query);
+}
+
+enum ota_err ota_firmware_insert(struct ota_store *store, struct ota_firmware_row *row,
+                                 struct ota_error *error)
+{
+    struct ota_query query;
+    begin(&query, store, INSERT, error);
+    ota_bind_int(&query, ":product_id", row->product_id);
+    ota_bind_text(&query, ":version", row->version);
+    ota_bind_int(&query, ":ord", row->order);
+    ota_bind_text(&query, ":filename", row->filename);
+    ota_bind_int(&query, ":size", row->size);
+    ota_bind_text(&query, ":md5", row->md5);
+    ota_bind_text(&query, ":sha256", row->sha256);
+    ota_bind_text(&query, ":description", row->description);
+    ota_bind_text(&query, ":signature", row->signature);
+    ota_bind_int(&query, ":image", row->image);
+    ota_bind_int(&query, ":created_at", row->created_at);
+    enum ota_err err = ota_query_write(&query);
+    if (err == OTA_OK) {
+        row->id = sqlite3_last_insert_rowid(store->conn.db);
+    }
+    return err;
+}
+
+static enum ota_err end_one(struct ota_query *query, struct ota_firmware_row *row)
+{
+    bool found = ota_query_row(query);
+    if (found) {
+        read_row(query, row);
+    }
+    return ota_query_end_found(query, found);
+}
+
+enum ota_err ota_firmware_get(struct ota_store *store, int64_t id, struct ota_firmware_row *row,
+                              struct ota_error *error)
+{
+    struct ota_query query;
+    begin(&query, store, GET, error);
+    ota_bind_int(&query, ":id", id);
+    return end_one(&query, row);
+}
+
+enum ota_err ota_firmware_find(struct ota_store *store, int64_t product_id, const char *version,
+                               struct ota_firmware_row *row, struct ota_error *error)
+{
+    struct ota_query query;
+    begin(&query, store, FIND, error);
+    ota_bind_int(&query, ":product_id", product_id);
+    ota_bind_text(&query, ":version", version);
+    return end_one(&query, row);
+}
+
+enum ota_err ota_firmware_each(struct ota_store *store, int64_t product_id, int64_t before,
+                               ota_firmware_fn fn, void *data, struct ota_error *error)
+{
+    struct ota_firmware_row row;
+    struct ota_query query;
+    begin(&query, store, product_id != 0 ? EACH_OF_PRODUCT : EACH, error);
+    if (product_id != 0) {
+        ota_bind_int(&query, ":product_id", product_id);
+    }
+    ota_bind_int(&query, ":before", before != 0 ? before : INT64_MAX);
+    while (ota_query_row(&query)) {
+        read_row(&query, &row);
+        if (!fn(data, &row)) {
+            break;
+        }
+    }
+    return ota_query_end(&query);
+}
+
+enum ota_err ota_firmware_count(struct ota_store *store, int64_t product_id, int *count,
+                                int64_t *highest_order, struct ota_error *error)
+{
+    struct ota_query query;
+    begin(&query, store, COUNT, error);
+    ota_bind_int(&query, ":product_id", product_id);
+    bool found = ota_query_row(&query);
+    if (found) {
+        *count = (int)ota_next_int(&query);
+        *highest_order = ota_next_int(&query);
+    }
+    return ota_query_end_found(&query, found);
+}
+
+enum ota_err ota_firmware_delete(struct ota_store *store, int64_t id, struct ota_error *error)
+{
+    int64_t image = 0;
+    struct ota_query query;
+    begin(&query, store, DELETE, error);
+    ota_bind_int(&query, ":id", id);
+    enum ota_err err = ota_query_write_value(&query, &image);
+    return err == OTA_OK ? ota_image_doom(store, image, error) : err;
+}
+
+static enum ota_err first_of(struct ota_store *store, int64_t product_id, int64_t *id,
+                             struct ota_error *error)
+{
+    struct ota_query query;
+    begin(&query, store, FIRST_OF_PRODUCT, error);
+    ota_bind_int(&query, ":product_id", product_id);
+    *id = ota_query_row(&query) ? ota_next_int(&query) : 0;
+    return ota_query_end(&query);
+}
+
+enum ota_err ota_firmware_purge(struct ota_store *store, int64_t product_id, int *budget,
+                                struct ota_error *error)
+{
+    int64_t id = 0;
+    enum ota_err err = first_of(store, product_id, &id, error);
+    while (err == OTA_OK && id != 0 && *budget > 0) {
+        (*budget)--;
+        err = ota_firmware_delete(store, id, error);
+        if (err == OTA_OK) {
+            err = first_of(store, product_id, &id, error);
+        }
+    }
+    return err;
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "store_internal.h"
+
+enum { INSERT, SET_DESCRIPTION, GET, EACH, DOOM, DOOMED, DELETE };
+
+#define COLUMNS "id, name, description, created_at"
+
+static const char *const statements[] = {
+    [INSERT] = "INSERT INTO product (name, description, created_at) "
+               "VALUES (:name, :description, :created_at)",
+    [SET_DESCRIPTION] = "UPDATE product SET description = :description WHERE id = :id",
+    [GET] = "SELECT " COLUMNS " FROM product WHERE id = :id",
+    [EACH] = "SELECT " COLUMNS " FROM product WHERE id < :before AND name IS NOT NULL "
+             "ORDER BY id DESC",
+    [DOOM] = "UPDATE product SET name = NULL WHERE id = :id",
+    [DOOMED] = "SELECT id FROM product WHERE name IS NULL ORDER BY id LIMIT 1",
+    [DELETE] = "DELETE FROM product WHERE id = :id",
+};
+
+const struct ota_table ota_table_product = OTA_TABLE("product", statements);
+
+static void begin(struct ota_query *query, struct ota_store *store, int which,
+                  struct ota_error *error)
+{
+    ota_query_begin(query, &store->conn, OTA_TABLE_PRODUCT, which, error);
+}
+
+static void read_row(struct ota_query *query, struct ota_product_row *row)
+{
+    row->id = ota_next_int(query);
+    ota_next_text(query, row->name, sizeof row->name);
+    ota_next_text(query, row->description, sizeof row->description);
+    row->created_at = ota_next_int(query);
+}
+
+enum ota_err ota_product_insert(struct ota_store *store, struct ota_product_row *row,
+                                struct ota_error *error)
+{
+    struct ota_query query;
+    begin(&query, store, INSERT, error);
+    ota_bind_text(&query, ":name", row->name);
+    ota_bind_text(&query, ":description", row->description);
+    ota_bind_int(&query, ":created_at", row->created_at);
+    enum ota_err err = ota_query_write(&query);
+    if (err == OTA_OK) {
+        row->id = sqlite3_last_insert_rowid(store->conn.db);
+    }
+    return err;
+}
+
+enum ota_err ota_product_set_description(struct ota_store *store, int64_t id,
+                                         const char *description, struct ota_error *error)
+{
+    struct ota_query query;
+    begin(&query, store, SET_DESCRIPTION, error);
+    ota_bind_text(&query, ":description", description);
+    ota_bind_int(&query, ":id", id);
+    return ota_query_write_row(&query);
+}
+
+enum ota_err ota_product_get(struct ota_store *store, int64_t id, struct ota_product_row *row,
+                             struct ota_error *error)
+{
+    struct ota_query query;
+    begin(&query, store, GET, error);
+    ota_bind_int(&query, ":id", id);
+    bool found = ota_query_row(&query);
+    if (found) {
+        read_row(&query, row);
+    }
+    return ota_query_end_found(&query, found);
+}
+
+enum ota_err ota_product_each(struct ota_store *store, int64_t before, ota_product_fn fn,
+                              void *data, struct ota_error *error)
+{
+    struct ota_product_row row;
+    struct ota_query query;
+    begin(&query, store, EACH, error);
+    ota_bind_int(&query, ":before", before != 0 ? before : INT64_MAX);
+    while (ota_query_row(&query)) {
+        read_row(&query, &row);
+        if (!fn(data, &row)) {
+            break;
+        }
+    }
+    return ota_query_end(&query);
+}
+
+enum ota_err ota_product_doom(struct ota_store *store, int64_t id, struct ota_error *error)
+{
+    return ota_write_id(store, OTA_TABLE_PRODUCT, DOOM, id, error);
+}
+
+/* 0 where no product is doomed. */
+static enum ota_err find_doomed(struct ota_store *store, int64_t *id, struct ota_error *error)
+{
+    struct ota_query query;
+    begin(&query, store, DOOMED, error);
+    *id = ota_query_row(&query) ? ota_next_int(&query) : 0;
+    return ota_query_end(&query);
+}
+
+/* The row itself goes last, when the budget has outlived all that refers to it. */
+static enum ota_err purge_one(struct ota_store *store, int64_t id, int *budget,
+                              struct ota_error *error)
+{
+    enum ota_err err = ota_device_purge(store, id, budget, error);
+    if (err == OTA_OK && *budget > 0) {
+        err = ota_firmware_purge(store, id, budget, error);
+    }
+    if (err == OTA_OK && *budget > 0) {
+        err = ota_upload_purge(store, id, budget, error);
+    }
+    if (err == OTA_OK && *budget > 0) {
+        err = ota_write_id(store, OTA_TABLE_PRODUCT, DELETE, id, error);
+        (*budget)--;
+    }
+    return err;
+}
+
+enum ota_err ota_product_purge(struct ota_store *store, int rows, bool *left,
+                               struct ota_error *error)
+{
+    int64_t id = 0;
+    enum ota_err err = find_doomed(store, &id, error);
+    while (err == OTA_OK && id != 0 && rows > 0) {
+        err = purge_one(store, id, &rows, error);
+        if (err == OTA_OK) {
+            err = find_doomed(store, &id, error);
+        }
+    }
+    if (err == OTA_OK) {
+        *left = id != 0;
+    }
+    return err;
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Owns: what the files of store/ share: connections, statement tables, queries, migrations.
+ * Thread: a connection belongs to one thread at a time.
+ * Frees: ota_conn_close; a query is a plain value that ends with ota_query_end.
+ */
+#ifndef OTA_STORE_STORE_INTERNAL_H
+#define OTA_STORE_STORE_INTERNAL_H
+
+#include <sqlite3.h>
+
+#include "store.h"
+
+#define OTA_APPLICATION_ID 0x4F54416D /* "OTAm": what makes a SQLite file ours */
+
+/* --- statement tables ---------------------------------------------------------------------- */
+
+struct ota_table {
+    const char *name;
+    const char *const *sql;
+    int count;
+};
+
+#define OTA_TABLE(name, statements)                                                                \
+    {                                                                                              \
+        name, statements, sizeof(statements) / sizeof *(statements)                                \
+    }
+
+enum ota_table_id {
+    OTA_TABLE_STORE,
+    OTA_TABLE_PRODUCT,
+    OTA_TABLE_FIRMWARE,
+    OTA_TABLE_UPLOAD,
+    OTA_TABLE_DEVICE,
+    OTA_TABLE_TASK,
+    OTA_TABLE_REQUEST,
+    OTA_TABLE_READER,
+    OTA_TABLE_COUNT
+};
+
+extern const struct ota_table ota_table_store;
+extern const struct ota_table ota_table_product;
+extern const struct ota_table ota_table_firmware;
+extern const struct ota_table ota_table_upload;
+extern const struct ota_table ota_table_device;
+extern const struct ota_table ota_table_task;
+extern const struct ota_table ota_table_request;
+extern const struct ota_table ota_table_reader;
+
+/* All of the above by their ids. */
+const struct ota_table *ota_table_of(enum ota_table_id id);
+
+/* --- connections ---------------------------------------------------------------------------- */
+
+struct ota_conn {
+    sqlite3 *db;
+    char *path;
+    sqlite3_stmt **statements; /* of all its tables, one after another */
+    int count;
+    int first[OTA_TABLE_COUNT]; /* where a table's statements start */
+};
+
+struct ota_checkpoint;
+
+struct ota_store {
+    struct ota_conn conn; /* first: a store is a connection */
+    int lock_fd;
+    struct ota_checkpoint *checkpoint;
+    ota_online_fn online;
+    void *online_data;
+};
+
+/* Opens path, which must exist, with flags of sqlite3_open_v2. Closed by ota_conn_close. */
+OTA_CHECKED enum ota_err ota_conn_open(struct ota_conn *conn, const char *path, int flags,
+                                       struct ota_error *error);
+/* Runs constant SQL, such as pragmas. */
+OTA_CHECKED enum ota_err ota_conn_exec(const struct ota_conn *conn, const char *sql,
+                                       struct ota_error *error);
+/* The integer that constant SQL selects. */
+OTA_CHECKED enum ota_err ota_conn_int(const struct ota_conn *conn, const char *sql, int64_t *value,
+                                      struct ota_error *error);
+/* Prepares all statements of the tables from..to, both included. */
+OTA_CHECKED enum ota_err ota_conn_prepare(struct ota_conn *conn, enum ota_table_id from,
+                                          enum ota_table_id to, struct ota_error *error);
+/* Finalises all statements and closes; fine with what was never opened (all zero). */
+void ota_conn_close(struct ota_conn *conn);
+
+/* What SQLite's code means out of here, with a sentence that says what to do. */
+enum ota_err ota_conn_fail(const struct ota_conn *conn, int rc, struct ota_error *error);
+
+/* --- queries --------------------------------------------------------------------------------- */
+
+/*
+ * One run of a prepared statement. The first failure sticks and makes all that follows do
+ * nothing, so only the end is checked. Every query that was begun is ended, by ota_query_end or
+ * one of the calls that imply it.
+ */
+struct ota_query {
+    const struct ota_conn *conn;
+    sqlite3_stmt *statement;
+    struct ota_error *error;
+    enum ota_err err;
+    int column;
+};
+
+void ota_query_begin(struct ota_query *query, const struct ota_conn *conn, enum ota_table_id table,
+                     int which, struct ota_error *error);
+
+void ota_bind_int(struct ota_query *query, const char *name, int64_t value);
+/* 0 and "" are stored as NULL. */
+void ota_bind_id(struct ota_query *query, const char *name, int64_t value);
+void ota_bind_word(struct ota_query *query, const char *name, const char *text);
+/* These two must outlive the query. */
+void ota_bind_text(struct ota_query *query, const char *name, const char *text);
+void ota_bind_blob(struct ota_query *query, const char *name, const void *bytes, size_t len);
+
+/* Goes to the next row; false at the end and on failure. */
+bool ota_query_row(struct ota_query *query);
+/* Columns of the row, from the left to the right. NULL reads as 0 and "". */
+int64_t ota_next_int(struct ota_query *query);
+void ota_next_text(struct ota_query *query, char *text, size_t size);
+/* Copies at most size bytes, and tells how many. */
+size_t ota_next_blob(struct ota_query *query, void *bytes, size_t size);
+bool ota_next_is_null(struct ota_query *query); /* stays on the column */
+
+/* Resets the statement; what failed, or OTA_OK. */
+OTA_CHECKED enum ota_err ota_query_end(struct ota_query *query);
+/* As above; OTA_NOT_FOUND where nothing failed, but nothing was found either. */
+OTA_CHECKED enum ota_err ota_query_end_found(struct ota_query *query, bool found);
+/* Runs a statement that writes, and ends. Refused outside of a transaction. */
+OTA_CHECKED enum ota_err ota_query_write(struct ota_query *query);
+/* As above; OTA_NOT_FOUND where it changed no row. */
+OTA_CHECKED enum ota_err ota_query_write_row(struct ota_query *query);
+/* Runs a statement that writes one row with RETURNING, and ends; OTA_NOT_FOUND as above. */
+OTA_CHECKED enum ota_err ota_query_write_value(struct ota_query *query, int64_t *value);
+/* Runs a statement without parameters but :id that writes, as ota_query_write_row. */
+OTA_CHECKED enum ota_err ota_write_id(struct ota_store *store, enum ota_table_id table, int which,
+                                      int64_t id, struct ota_error *error);
+
+/* OTA_INTERNAL outside of a transaction. */
+OTA_CHECKED enum ota_err ota_conn_writing(const struct ota_conn *conn, struct ota_error *error);
+
+/* --- file.c ----------------------------------------------------------------------------------- */
+
+/*
+ * Makes sure that the file is there (an empty one where there is none), takes the lock beside it,
+ * and refuses an empty file whose WAL holds something. *resolved, the path without links, is freed
+ * with free(); closing *lock_fd gives the lock back.
+ */
+OTA_CHECKED enum ota_err ota_file_claim(const char *path, char **resolved, int *lock_fd,
+                                        struct ota_error *error);
+
+/* --- migrate.c -------------------------------------------------------------------------------- */
+
+struct ota_migration {
+    int version;
+    const char *sql; /* also sets user_version */
+};
+
+/* schema/NNNN_….sql, in order; made at build time. */
+extern const struct ota_migration ota_migrations[];
+extern const int ota_migration_count;
+
+/* Checks whose file it is and brings it to the last migration. `now` is for a new one. */
+OTA_CHECKED enum ota_err ota_migrate(const struct ota_conn *conn,
+                                     const struct ota_migration *migrations, int count, int64_t now,
+                                     struct ota_error *error);
+
+/* ota_store_open with other migrations than the built-in ones. */
+OTA_CHECKED enum ota_err ota_store_open_with(const struct ota_store_config *config,
+                                             const struct ota_migration *migrations, int count,
+                                             struct ota_store **store, struct ota_error *error);
+
+/* --- checkpoint.c ----------------------------------------------------------------------------- */
+
+#define OTA_WAL_SOFT_PAGES 1000  /* 4 MB: from here on the thread checkpoints */
+#define OTA_WAL_HARD_PAGES 32768 /* 128 MB: from here on the writer waits for it */
+
+OTA_CHECKED enum ota_err ota_checkpoint_start(const char *path, struct ota_checkpoint **checkpoint,
+                                              struct ota_error *error);
+/* NULL is fine. */
+void ota_checkpoint_stop(struct ota_checkpoint *checkpoint);
+/* The writer committed and its WAL is `pages` long now. */
+void ota_checkpoint_note(struct ota_checkpoint *checkpoint, int pages);
+
+/* --- what one table's file does for another's --------------------------------------------------
+ */
+
+/* All that ends when a device does, at most *budget rows, which is counted down. */
+OTA_CHECKED enum ota_err ota_device_purge(struct ota_store *store, int64_t product_id, int *budget,
+                                          struct ota_error *error);
+OTA_CHECKED enum ota_err ota_task_purge(struct ota_store *store, int64_t device_id, int *budget,
+                                        struct ota_error *error);
+OTA_CHECKED enum ota_err ota_firmware_purge(struct ota_store *store, int64_t product_id,
+                                            int *budget, struct ota_error *error);
+OTA_CHECKED enum ota_err ota_upload_purge(struct ota_store *store, int64_t product_id, int *budget,
+                                          struct ota_error *error);
+OTA_CHECKED enum ota_err ota_image_doom(struct ota_store *store, int64_t image,
+                                        struct ota_error *error);
+/* Whether the device has an unfinished task. */
+OTA_CHECKED enum ota_err ota_task_busy(struct ota_store *store, int64_t device_id, bool *busy,
+                                       struct ota_error *error);
+
+#endif

@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tasks.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker.h"
+#include "events.h"
+#include "notice.h"
+
+/* A device that only subscribes gets this long to report before the notice goes out: a notice
+ * before the report is lost on vendor devices (tencent-sdk.md, 3 and 4). */
+#define OTA_GRACE_AFTER_SUBSCRIBE_MS 3000
+
+#define OTA_PERCENT_EVENT_MS 5000 /* device-protocol.md "Events" */
+
+void ota_upgrade_of_row(const struct ota_task_row *row, struct ota_upgrade *up)
+{
+    *up = (struct ota_upgrade){
+        .status = row->status,
+        .confirmation = row->confirmation,
+        .ending = row->ending,
+        .flags = row->flags,
+        .attempt = row->attempt,
+        .percent = row->percent,
+        .has_result_code = row->has_result_code,
+        .result_code = row->result_code,
+        .retry_max = row->retry_max,
+        .retries = row->retries,
+        .retry_on = row->retry_on,
+        .retry_delay_ms = row->retry_delay_ms,
+        .timeout_ms = row->timeout_ms,
+        .deadline = row->deadline,
+        .settle_until = row->settle_until,
+    };
+}
+
+static void upgrade_to_row(const struct ota_upgrade *up, struct ota_task_row *row)
+{
+    row->status = up->status;
+    row->confirmation = up->confirmation;
+    row->ending = up->ending;
+    row->flags = up->flags;
+    row->attempt = up->attempt;
+    row->percent = up->percent;
+    row->has_result_code = up->has_result_code;
+    row->result_code = up->result_code;
+    row->retries = up->retries;
+    row->deadline = up->deadline;
+    row->settle_until = up->settle_until;
+}
+
+/* --- when a task needs attention ------------------------------------------------------------ */
+
+static int64_t mono_of_service(const struct ota_core *core, int64_t service)
+{
+    int64_t left = service - core->service_ms;
+    return core->mono_now + (left > 0 ? left : 0);
+}
+
+enum ota_wait ota_tasks_wait(const struct ota_core *core, const struct ota_task *task)
+{
+    if (task->up.status != OTA_WAITING) {
+        return OTA_WAIT_NONE;
+    }
+    if (task->device->hold) {
+        return OTA_WAIT_HELD;
+    }
+    return task->up.deadline > core->service_ms ? OTA_WAIT_RETRY : OTA_WAIT_NONE;
+}
+
+static int64_t due_at(const struct ota_core *core, struct ota_task *task)
+{
+    int64_t when = INT64_MAX;
+    if (ota_status_is_timed(task->up.status)) {
+        when = mono_of_service(core, task->up.deadline);
+    }
+    if (task->device->conn == NULL || task->device->hold || task->next_notice == 0) {
+        return when;
+    }
+    int64_t notice = task->next_notice;
+    if (task->up.status == OTA_WAITING && task->up.deadline > core->service_ms) {
+        int64_t turn = mono_of_service(core, task->up.deadline);
+        notice = turn > notice ? turn : notice;
+    }
+    return notice < when ? notice : when;
+}
+
+void ota_tasks_plan(struct ota_core *core, struct ota_task *task)
+{
+    int64_t when = due_at(core, task);
+    if (!ota_due_set(core, task, when == INT64_MAX ? 0 : when)) {
+        ota_log(OTA_LOG_ERROR, "out of memory: task %lld has to wait for its device's next report",
+                (long long)task->id);
+    }
+}
+
+void ota_tasks_connected(struct ota_core *core, struct ota_task *task)
+{
+    task->progress_seen = false;
+    task->next_notice =
+        task->up.status == OTA_UPGRADING ? 0 : core->mono_now + OTA_GRACE_AFTER_SUBSCRIBE_MS;
+    ota_tasks_plan(core, task);
+}
+
+void ota_tasks_reported_version(struct ota_core *core, struct ota_task *task)
+{
+    if (!task->progress_seen) {
+        task->next_notice = core->mono_now;
+        ota_tasks_plan(core, task);
+    }
+}
+
+void ota_tasks_disconnected(struct ota_core *core, struct ota_task *task)
+{
+    task->next_notice = 0;
+    ota_tasks_plan(core, task);
+}
+
+void ota_tasks_repeat_notice(struct ota_core *core, struct ota_task *task)
+{
+    ota_notice_send(core, task);
+    task->next_notice = core->mono_now + core->settings.notice_interval_ms;
+    ota_tasks_plan(core, task);
+}
+
+/* --- making --------------------------------------------------------------------------------- */
+
+static void run_created(struct ota_core *core, struct ota_effect *effect)
+{
+    struct ota_task *task = effect->item;
+    ota_fleet_link_task(&core->fleet, task);
+    task->next_notice = core->mono_now;
+    ota_tasks_plan(core, task);
+    ota_events_task(core, task->device,
+                    &(struct ota_task_news){task->id, task->batch_id, &task->up, effect->version});
+}
+
+static void drop_created(struct ota_core *core, struct ota_effect *effect)
+{
+    (void)core;
+    ota_task_free(effect->item);
+}
+
+/* From here on nothing can fail but the commit: all memory that is needed is there. */
+static enum ota_err announce_task(struct ota_core *core, const struct ota_task_row *row,
+                                  struct ota_error *error)
+{
+    struct ota_task *task = ota_task_new(&core->fleet, row);
+    struct ota_effect *effect =
+        task != NULL ? ota_core_after(core, run_created, drop_created) : NULL;
+    if (effect == NULL) {
+        ota_task_free(task);
+        return ota_error_set(error, OTA_INTERNAL, NULL, "out of memory");
+    }
+    ota_upgrade_of_row(row, &task->up);
+    task->up.retry_on = task->retry_on;
+    effect->item = task;
+    memcpy(effect->version, row->version, sizeof effect->version);
+    return OTA_OK;
+}
+
+enum ota_err ota_tasks_create(struct ota_core *core, const struct ota_task_order *order,
+                              int64_t *id, struct ota_error *error)
+{
+    int64_t now = ota_now_unix();
+    struct ota_task_row row = {.device_id = order->device->id,
+                               .firmware_id = order->firmware->row.id,
+                               .status = OTA_WAITING,
+                               .attempt = 1,
+                               .flags = order->reinstall ? OTA_UPGRADE_REINSTALL : 0,
+                               .timeout_ms = order->timeout_ms,
+                               .retry_max = order->retry_max,
+                               .retry_delay_ms = order->retry_delay_ms,
+                               .created_at = now,
+                               .updated_at = now};
+    (void)snprintf(row.version, sizeof row.version, "%s", order->firmware->row.version);
+    (void)snprintf(row.retry_on, sizeof row.retry_on, "%s", order->retry_on);
+    if (order->device->version != NULL) {
+        (void)snprintf(row.from_version, sizeof row.from_version, "%s",
+                       order->device->version->text);
+    }
+    enum ota_err err = ota_task_insert(core->store, &row, error);
+    if (err == OTA_OK) {
+        err = announce_task(core, &row, error);
+    }
+    if (err == OTA_OK) {
+        *id = row.id;
+    }
+    return err;
+}
+
+/* --- moving --------------------------------------------------------------------------------- */
+
+static void describe_failure(const struct ota_upgrade *before, const struct ota_upgrade *after,
+                             char *detail, size_t size)
+{
+    int n = after->ending == OTA_ENDING_TIMEOUT
+                ? snprintf(detail, size, "timeout")
+                : snprintf(detail, size, "%d: %s", after->result_code,
+                           ota_result_text(after->result_code));
+    if (after->attempt > before->attempt && n > 0 && (size_t)n < size) {
+        (void)snprintf(detail + n, size - (size_t)n, "; attempt %d in %lld s", after->attempt,
+                       (long long)(after->retry_delay_ms / 1000));
+    }
+}
+
+static void describe_success(const struct ota_upgrade *before, const struct ota_upgrade *after,
+                             const struct ota_upgrade_event *event, char *detail, size_t size)
+{
+    const char *late = "";
+    if (ota_status_is_finished(before->status) && before->status != OTA_SUCCEEDED) {
+        late = before->status == OTA_CANCELLED ? "late, after it was cancelled; "
+                                               : "late, after its time was out; ";
+    }
+    const char *what = event->kind == OTA_EV_DONE             ? "the device's word"
+                       : after->confirmation == OTA_CONFIRMED ? "confirmed by a version report"
+                                                              : "contradicted by a version report";
+    (void)snprintf(detail, size, "%s%s", late, what);
+}
+
+/* The sentence beside a history entry. */
+static void describe(const struct ota_upgrade *before, const struct ota_upgrade *after,
+                     const struct ota_upgrade_outcome *outcome,
+                     const struct ota_upgrade_event *event, char *detail, size_t size)
+{
+    detail[0] = '\0';
+    if (outcome->history_status == OTA_FAILED) {
+        describe_failure(before, after, detail, size);
+    } else if (outcome->history_status == OTA_SUCCEEDED) {
+        describe_success(before, after, event, detail, size);
+    } else if (outcome->history_status == OTA_CANCELLED) {
+        (void)snprintf(detail, size, "%s",
+                       after->ending == OTA_ENDING_EXPIRED ? "expired" : "cancelled by an admin");
+    } else if (event->kind == OTA_EV_RETRY) {
+        (void)snprintf(detail, size, "attempt %d asked for", after->attempt);
+    }
+}
+
+/* Cuts at a character's border: the store refuses more than 128 bytes. */
+static void copy_message(const char *message, char *out, size_t size)
+{
+    size_t len = strnlen(message, size);
+    if (len == size) {
+        len = size - 1;
+        while (len > 0 && ((unsigned char)message[len] & 0xc0) == 0x80) {
+            len--;
+        }
+    }
+    memcpy(out, message, len);
+    out[len] = '\0';
+}
+
+/* Writes the step from the row's state to `up`, and its history entry. */
+static enum ota_err write_step(struct ota_core *core, struct ota_task_row *row,
+                               const struct ota_upgrade *up,
+                               const struct ota_upgrade_outcome *outcome,
+                               const struct ota_upgrade_event *event, struct ota_error *error)
+{
+    struct ota_upgrade before;
+    ota_upgrade_of_row(row, &before);
+    int64_t now = ota_now_unix();
+    struct ota_event_row entry = {
+        .task_id = row->id,
+        .at = now,
+        .status = outcome->history_status,
+        .percent = outcome->history_status == up->status ? up->percent : before.percent};
+    describe(&before, up, outcome, event, entry.detail, sizeof entry.detail);
+    upgrade_to_row(up, row);
+    row->updated_at = now;
+    if (!ota_status_is_finished(up->status)) {
+        row->finished_at = 0;
+    } else if (before.status != up->status) {
+        row->finished_at = now;
+    }
+    if (up->status == OTA_MESSAGE_SENT || (ota_status_is_timed(up->status) && row->sent_at == 0)) {
+        row->sent_at = now;
+    } else if (up->status == OTA_WAITING) {
+        row->sent_at = 0;
+    }
+    return ota_task_change(core->store, row, &entry, error);
+}
+
+static enum ota_err in_transaction(struct ota_core *core,
+                                   enum ota_err (*work)(struct ota_core *, void *,
+                                                        struct ota_error *),
+                                   void *data, struct ota_error *error)
+{
+    if (core->in_transaction) {
+        return work(core, data, error);
+    }
+    enum ota_err err = ota_core_begin(core, error);
+    if (err != OTA_OK) {
+        return err;
+    }
+    err = work(core, data, error);
+    if (err != OTA_OK) {
+        ota_core_rollback(core);
+        return err;
+    }
+    return ota_core_commit(core, error);
+}
+
+struct step {
+    struct ota_task *task;     /* an unfinished one, or */
+    struct ota_device *device; /* a finished one's device with its */
+    struct ota_task_row *row;
+    const struct ota_upgrade *up;
+    const struct ota_upgrade_outcome *outcome;
+    const struct ota_upgrade_event *event;
+};
+
+static void fill_row(const struct ota_task *task, const char *message, struct ota_task_row *row)
+{
+    row->id = task->id;
+    row->device_id = task->device->id;
+    row->batch_id = task->batch_id;
+    row->sent_at = task->sent_at;
+    row->last_event = task->last_event;
+    row->timeout_ms = task->up.timeout_ms;
+    row->retry_max = task->up.retry_max;
+    row->retry_delay_ms = task->up.retry_delay_ms;
+    row->device_message[0] = '\0';
+    upgrade_to_row(&task->up, row);
+    if (message == NULL) {
+        message = task->device_message;
+    }
+    if (message != NULL) {
+        copy_message(message, row->device_message, sizeof row->device_message);
+    }
+}
+
+static void end_task(struct ota_core *core, struct ota_task *task)
+{
+    struct ota_device *device = task->device;
+    device->may_settle = ota_upgrade_may_settle(&task->up, core->service_ms);
+    (void)ota_due_set(core, task, 0);
+    ota_fleet_unlink_task(&core->fleet, task);
+    ota_task_free(task);
+}
+
+static void run_moved(struct ota_core *core, struct ota_effect *effect)
+{
+    struct ota_task *task = effect->item;
+    bool was_told = ota_status_is_timed(task->up.status);
+    const char *retry_on = task->retry_on;
+    task->up = effect->upgrade;
+    task->up.retry_on = retry_on;
+    task->percent_dirty = false;
+    task->last_event = effect->number;
+    if (effect->other != NULL) {
+        free(task->device_message);
+        task->device_message = effect->other;
+    }
+    if (effect->outcome.attempt_ended && core->cut != NULL) {
+        core->cut(core->cut_data, task->id);
+    }
+    ota_events_task(core, task->device,
+                    &(struct ota_task_news){task->id, task->batch_id, &task->up, effect->version});
+    if (task->up.status == OTA_CANCELLED && was_told) {
+        ota_notice_send_cancel(core, task);
+    }
+    if (ota_status_is_finished(task->up.status)) {
+        end_task(core, task);
+        return;
+    }
+    if (task->up.status == OTA_WAITING) { /* a new attempt */
+        task->sent_at = 0;
+        task->progress_seen = false;
+        task->next_notice = core->mono_now;
+    } else if (task->up.status == OTA_MESSAGE_SENT) {
+        task->sent_at = ota_now_unix();
+        ota_notice_send(core, task);
+        task->next_notice = core->mono_now + core->settings.notice_interval_ms;
+    }
+    ota_tasks_plan(core, task);
+}
+
+static void drop_moved(struct ota_core *core, struct ota_effect *effect)
+{
+    free(effect->other);
+    ota_tasks_plan(core, effect->item); /* the dispatcher took it out of the heap */
+}
+
+static enum ota_err write_moved(struct ota_core *core, void *data, struct ota_error *error)
+{
+    struct step *step = data;
+    enum ota_err err = write_step(core, step->row, step->up, step->outcome, step->event, error);
+    if (err != OTA_OK) {
+        return err;
+    }
+    struct ota_effect *effect = ota_core_after(core, run_moved, drop_moved);
+    if (effect == NULL) {
+        return ota_error_set(error, OTA_INTERNAL, NULL, "out of memory");
+    }
+    effect->item = step->task;
+    effect->upgrade = *step->up;
+    effect->outcome = *step->outcome;
+    effect->number = step->row->last_event;
+    if (step->task->firmware != NULL) {
+        memcpy(effect->version, step->task->firmware->row.version, sizeof effect->version);
+    }
+    if (step->row->device_message[0] != '\0' &&
+        !ota_status_is_finished(step->up->status)) { /* a retry keeps showing why */
+        effect->other = strdup(step->row->device_message);
+    }
+    return OTA_OK;
+}
+
+static void note_percent(struct ota_core *core, struct ota_task *task, const struct ota_upgrade *up)
+{
+    task->up.percent = up->percent;
+    task->percent_dirty = true;
+    ota_fleet_mark_dirty(&core->fleet, task->device);
+    if (core->mono_now - task->event_at >= OTA_PERCENT_EVENT_MS) {
+        task->event_at = core->mono_now;
+        ota_events_task(
+            core, task->device,
+            &(struct ota_task_news){task->id, task->batch_id, &task->up,
+                                    task->firmware != NULL ? task->firmware->row.version : ""});
+    }
+}
+
+static bool is_progress(enum ota_upgrade_event_kind kind)
+{
+    return kind >= OTA_EV_DOWNLOADING && kind <= OTA_EV_FAIL;
+}
+
+enum ota_err ota_tasks_apply(struct ota_core *core, struct ota_task *task,
+                             const struct ota_upgrade_event *event, const char *message,
+                             bool *changed, struct ota_error *error)
+{
+    if (is_progress(event->kind)) {
+        task->progress_seen = true;
+        task->next_notice = 0;
+    }
+    struct ota_upgrade up = task->up;
+    struct ota_upgrade_outcome outcome = ota_upgrade_step(&up, event);
+    *changed = outcome.changed;
+    if (outcome.percent_changed) {
+        note_percent(core, task, &up);
+    }
+    if (!outcome.changed) {
+        return OTA_OK;
+    }
+    struct ota_task_row row = {0};
+    fill_row(task, event->kind == OTA_EV_RETRY ? "" : message, &row);
+    struct step step = {.task = task, .row = &row, .up = &up, .outcome = &outcome, .event = event};
+    return in_transaction(core, write_moved, &step, error);
+}
+
+/* --- finished tasks: late truth, confirmation, a new attempt ---------------------------------- */
+
+static void run_settled(struct ota_core *core, struct ota_effect *effect)
+{
+    struct ota_device *device = effect->item;
+    device->may_settle = ota_upgrade_may_settle(&effect->upgrade, core->service_ms);
+    ota_events_task(core, device,
+                    &(struct ota_task_news){device->last_task, effect->number, &effect->upgrade,
+                                            effect->version});
+}
+
+static enum ota_err write_settled(struct ota_core *core, void *data, struct ota_error *error)
+{
+    struct step *step = data;
+    enum ota_err err = write_step(core, step->row, step->up, step->outcome, step->event, error);
+    if (err != OTA_OK) {
+        return err;
+    }
+    if (!ota_status_is_finished(step->up->status)) {
+        return announce_task(core, step->row, error);
+    }
+    struct ota_effect *effect = ota_core_after(core, run_settled, NULL);
+    if (effect == NULL) {
+        return ota_error_set(error, OTA_INTERNAL, NULL, "out of memory");
+    }
+    effect->item = step->device;
+    effect->number = step->row->batch_id;
+    effect->upgrade = *step->up;
+    effect->upgrade.retry_on = NULL;
+    memcpy(effect->version, step->row->version, sizeof effect->version);
+    return OTA_OK;
+}
+
+enum ota_err ota_tasks_settle(struct ota_core *core, struct ota_device *device,
+                              const struct ota_task_row *row, const struct ota_upgrade_event *event,
+                              bool *changed, struct ota_error *error)
+{
+    struct ota_upgrade up;
+    ota_upgrade_of_row(row, &up);
+    struct ota_upgrade_outcome outcome = ota_upgrade_step(&up, event);
+    *changed = outcome.changed;
+    if (!outcome.changed) {
+        device->may_settle = ota_upgrade_may_settle(&up, core->service_ms);
+        return OTA_OK;
+    }
+    struct ota_task_row after = *row;
+    if (event->kind == OTA_EV_RETRY) {
+        after.device_message[0] = '\0';
+    }
+    struct step step = {
+        .device = device, .row = &after, .up = &up, .outcome = &outcome, .event = event};
+    return in_transaction(core, write_settled, &step, error);
+}

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# What the scripts share: where the tree is, packages, building, and how they talk. To be sourced.
+# shellcheck shell=bash disable=SC2034
+
+OTA_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+export OTA_ROOT
+
+# Another python3 may come first on PATH, without the modules that apt installs.
+PYTHON=/usr/bin/python3
+
+# gcc only recommends libc6-dev, and we install without recommendations.
+PACKAGES_BUILD=(gcc libc6-dev cmake ninja-build pkg-config mosquitto-dev libmosquitto-dev
+    libjansson-dev libsqlite3-dev libssl-dev libmicrohttpd-dev libcurl4-openssl-dev)
+PACKAGES_RUN=(mosquitto openssl)
+PACKAGES_TEST=(clang clang-format clang-tidy libcmocka-dev mosquitto-clients
+    python3 python3-pytest python3-pytest-xdist python3-paho-mqtt)
+
+if [[ -t 1 ]]; then
+    BOLD=$'\e[1m' DIM=$'\e[2m' RED=$'\e[31m' PLAIN=$'\e[0m'
+else
+    BOLD='' DIM='' RED='' PLAIN=''
+fi
+
+say() { printf '%s\n' "$*"; }
+die() {
+    printf '%s%s%s\n' "$RED" "$*" "$PLAIN" >&2
+    exit 1
+}
+
+have_package() {
+    [[ $(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
+}
+
+as_root() {
+    if ((EUID == 0)); then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        die "this needs root, and there is no sudo; run as root: $*"
+    fi
+}
+
+apt_get() {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 "$@"
+}
+
+# need_packages NAME...: installs what is missing; does nothing, quickly, where all is there.
+need_packages() {
+    local missing=() package
+    command -v dpkg-query >/dev/null ||
+        die "this isn't a Debian system; install what these Debian packages hold: $*"
+    for package in "$@"; do
+        have_package "$package" || missing+=("$package")
+    done
+    ((${#missing[@]})) || return 0
+    say "installing with apt-get: ${missing[*]}"
+    # A broken third-party source must not stop us: if a package is out of reach, install says so.
+    apt_get update || say "apt-get update had errors; going on"
+    apt_get install --no-install-recommends "${missing[@]}"
+}
+
+# build_preset NAME [CMAKE_BUILD_ARGUMENT...]: configures and builds a preset of CMakePresets.json.
+# Whether unit tests belong to it is said each time: the demo must do without cmocka, and what it
+# left in the cache must not hide the tests from scripts/test.
+build_preset() {
+    local preset=$1 tests=OFF
+    shift
+    have_package libcmocka-dev && tests=ON
+    (cd "$OTA_ROOT" &&
+        cmake --preset "$preset" -DOTA_TESTS=$tests --log-level=WARNING >/dev/null &&
+        cmake --build --preset "$preset" "$@")
+}
+
+# c_files DIR...: their C files, tracked or new; what a build makes lies elsewhere.
+C_DIRS=(plugin cli sim tests bench)
+c_files() {
+    (cd "$OTA_ROOT" && find "$@" -name '*.[ch]' -type f | sort)
+}

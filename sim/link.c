@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "link.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include "pattern.h"
+
+#define OTA_CONNECT_MS 10000 /* from the first SYN to CONNACK and SUBACK */
+
+static void because(struct ota_link *link, const char *why)
+{
+    /* The first reason is the cause, what follows from it isn't news. */
+    if (link->why[0] == '\0') {
+        snprintf(link->why, sizeof link->why, "%s", why);
+    }
+}
+
+static void after(struct ota_link *link, int64_t ms)
+{
+    ota_loop_after(link->net->loop, &link->timer, ms);
+}
+
+/* Negative: the backoff gives up. */
+static int64_t next_wait(struct ota_link *link)
+{
+    const struct ota_link_backoff *backoff = link->backoff;
+    link->wait = link->wait == 0 ? ota_random_between(link->random, backoff->low, backoff->high)
+                                 : 2 * link->wait;
+    if (link->wait > backoff->most) {
+        link->wait = backoff->gives_up ? -1 : backoff->most;
+    }
+    return link->wait;
+}
+
+static void wait_for_turn(struct ota_link *link, int64_t ms)
+{
+    link->state = OTA_LINK_WAITING;
+    link->slotted = false;
+    after(link, ms);
+}
+
+static void retry(struct ota_link *link)
+{
+    int64_t wait = link->hurry ? 0 : next_wait(link);
+    link->hurry = false;
+    if (wait >= 0) {
+        wait_for_turn(link, wait);
+        return;
+    }
+    link->wanted = false;
+    link->wait = 0;
+    link->events->gave_up(link->arg);
+}
+
+static void forget(struct ota_link *link)
+{
+    ota_loop_unwatch(link->net->loop, link->fd, link);
+    mosquitto_destroy(link->mosq);
+    link->mosq = NULL;
+    link->fd = -1;
+}
+
+static void lost(struct ota_link *link)
+{
+    bool was_up = link->state == OTA_LINK_UP;
+    bool at_will = link->leave != OTA_LINK_STAY && link->why[0] == '\0';
+    char why[sizeof link->why];
+    because(link, at_will ? "at will" : "connection lost");
+    memcpy(why, link->why, sizeof why);
+    forget(link);
+    link->why[0] = '\0';
+    link->leave = OTA_LINK_STAY;
+    link->state = OTA_LINK_AWAY;
+    ota_loop_cancel(link->net->loop, &link->timer);
+    link->events->down(link->arg, why, was_up, at_will);
+    if (link->wanted && link->state == OTA_LINK_AWAY) {
+        retry(link);
+    }
+}
+
+/* After everything that libmosquitto did: is the socket still there, and what does it wait for? */
+static void settle(struct ota_link *link)
+{
+    if (mosquitto_want_write(link->mosq) && mosquitto_socket(link->mosq) >= 0) {
+        (void)mosquitto_loop_write(link->mosq, 1);
+    }
+    if (mosquitto_socket(link->mosq) < 0) {
+        lost(link);
+    }
+}
+
+static void ready(void *arg, uint32_t events);
+
+static void watch(struct ota_link *link)
+{
+    /* In a TLS handshake libmosquitto wants to write all the time, and would turn us in circles. */
+    bool out = !link->tcp_up || (link->state == OTA_LINK_UP && mosquitto_want_write(link->mosq));
+    struct ota_error error = {0};
+    if (ota_loop_watch(link->net->loop, link->fd, EPOLLIN | (out ? EPOLLOUT : 0U), ready, link,
+                       &error) != OTA_OK) {
+        because(link, error.text);
+        link->leave = OTA_LINK_CUT;
+        after(link, 0);
+    }
+}
+
+static void settle_and_watch(struct ota_link *link)
+{
+    settle(link);
+    if (link->mosq != NULL) {
+        watch(link);
+    }
+}
+
+/* False where the TCP connection failed. */
+static bool check_tcp(struct ota_link *link)
+{
+    int code = 0;
+    socklen_t size = sizeof code;
+    if (getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &code, &size) == 0 && code == 0) {
+        link->tcp_up = true;
+        return true;
+    }
+    because(link, strerror(code));
+    /* "localhost" is ::1 first, and libmosquitto tries one address only. */
+    link->net->current = (link->net->current + 1) % link->net->addresses.count;
+    link->tried = (link->tried + 1) % link->net->addresses.count;
+    link->hurry |= link->tried != 0;
+    return false;
+}
+
+static void ready(void *arg, uint32_t events)
+{
+    struct ota_link *link = arg;
+    bool over = (events & (EPOLLERR | EPOLLHUP)) != 0;
+    if (!link->tcp_up && !check_tcp(link)) {
+        lost(link);
+        return;
+    }
+    /* One read takes one packet; a connection that is over is read to its end at once. */
+    int rc = MOSQ_ERR_SUCCESS;
+    for (int left = over ? 64 : 1; left > 0 && rc == MOSQ_ERR_SUCCESS; left--) {
+        rc = mosquitto_loop_read(link->mosq, 1);
+    }
+    if (rc != MOSQ_ERR_SUCCESS) {
+        because(link, mosquitto_strerror(rc));
+    }
+    if (over && mosquitto_socket(link->mosq) >= 0) {
+        lost(link);
+        return;
+    }
+    settle_and_watch(link);
+}
+
+static void on_connect(struct mosquitto *mosq, void *arg, int rc)
+{
+    struct ota_link *link = arg;
+    if (rc != 0) {
+        because(link, mosquitto_connack_string(rc));
+        return;
+    }
+    link->state = OTA_LINK_UP;
+    link->tried = 0;
+    link->events->up(link->arg);
+    (void)mosquitto_subscribe(mosq, NULL, link->identity->topic, 1);
+}
+
+static void on_subscribe(struct mosquitto *mosq, void *arg, int mid, int count, const int *granted)
+{
+    struct ota_link *link = arg;
+    (void)mosq;
+    (void)mid;
+    if (count < 1 || granted[0] > 2) {
+        because(link, "subscription refused");
+        link->leave = OTA_LINK_POLITE;
+        after(link, 0);
+        return;
+    }
+    link->wait = 0;
+    /* Spread out: ten thousand keepalives in one moment would be a wave of their own. */
+    int64_t beat = link->net->keepalive * 250;
+    after(link, ota_random_between(link->random, 1, beat));
+    link->events->subscribed(link->arg);
+}
+
+static void on_message(struct mosquitto *mosq, void *arg, const struct mosquitto_message *message)
+{
+    struct ota_link *link = arg;
+    (void)mosq;
+    link->events->message(link->arg, &(struct ota_link_message){
+                                         .payload = message->payload,
+                                         .len = (size_t)message->payloadlen,
+                                         .qos = message->qos,
+                                         .mid = message->mid,
+                                     });
+}
+
+static void on_publish(struct mosquitto *mosq, void *arg, int mid)
+{
+    struct ota_link *link = arg;
+    (void)mosq;
+    link->events->acked(link->arg, mid);
+}
+
+/*
+ * mosquitto_new() opens a pair of sockets for waking a thread, which we have no use for: with ten
+ * thousand clients they would be two thirds of all descriptors. It does without where it can't.
+ */
+static struct mosquitto *new_client(const char *client_id, void *arg)
+{
+    struct rlimit limit, none;
+    bool limited = getrlimit(RLIMIT_NOFILE, &limit) == 0;
+    none = (struct rlimit){.rlim_cur = 0, .rlim_max = limited ? limit.rlim_max : 0};
+    limited = limited && setrlimit(RLIMIT_NOFILE, &none) == 0;
+    struct mosquitto *mosq = mosquitto_new(client_id, true, arg);
+    if (limited) {
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    return mosq;
+}
+
+static enum ota_err set_tls(struct ota_link *link, struct ota_error *error)
+{
+    SSL_CTX *context = NULL;
+    enum ota_err err =
+        ota_tls_context(link->net->tls, link->identity->cert, link->identity->key, &context, error);
+    if (err != OTA_OK) {
+        return err;
+    }
+    if (mosquitto_int_option(link->mosq, MOSQ_OPT_SSL_CTX_WITH_DEFAULTS, 0) != MOSQ_ERR_SUCCESS ||
+        mosquitto_void_option(link->mosq, MOSQ_OPT_SSL_CTX, context) != MOSQ_ERR_SUCCESS) {
+        err = ota_error_set(error, OTA_INTERNAL, NULL, "libmosquitto takes no SSL_CTX");
+    }
+    SSL_CTX_free(context);
+    return err;
+}
+
+static enum ota_err make_client(struct ota_link *link, struct ota_error *error)
+{
+    const struct ota_link_identity *identity = link->identity;
+    link->mosq = new_client(identity->client_id, link);
+    if (link->mosq == NULL || mosquitto_username_pw_set(link->mosq, identity->username,
+                                                        identity->password) != MOSQ_ERR_SUCCESS) {
+        return ota_error_set(error, OTA_INTERNAL, NULL, "out of memory for a client");
+    }
+    mosquitto_int_option(link->mosq, MOSQ_OPT_TCP_NODELAY, 1);
+    mosquitto_connect_callback_set(link->mosq, on_connect);
+    mosquitto_subscribe_callback_set(link->mosq, on_subscribe);
+    mosquitto_message_callback_set(link->mosq, on_message);
+    mosquitto_publish_callback_set(link->mosq, on_publish);
+    return link->net->tls == NULL ? OTA_OK : set_tls(link, error);
+}
+
+static void start(struct ota_link *link)
+{
+    struct ota_net *net = link->net;
+    struct ota_error error = {0};
+    link->state = OTA_LINK_CONNECTING;
+    link->tcp_up = false;
+    if (make_client(link, &error) != OTA_OK) {
+        because(link, error.text);
+        lost(link);
+        return;
+    }
+    int rc = mosquitto_connect_async(link->mosq, net->addresses.text[net->current], net->port,
+                                     net->keepalive);
+    link->fd = mosquitto_socket(link->mosq);
+    if (link->fd < 0) {
+        because(link, rc == MOSQ_ERR_ERRNO ? strerror(errno) : mosquitto_strerror(rc));
+        lost(link);
+        return;
+    }
+    after(link, OTA_CONNECT_MS);
+    watch(link);
+}
+
+static void take_turn(struct ota_link *link)
+{
+    struct ota_net *net = link->net;
+    int64_t now_us = net->loop->now * 1000;
+    if (!link->slotted) {
+        int64_t slot = net->next_slot_us > now_us ? net->next_slot_us : now_us;
+        net->next_slot_us = slot + net->gap_us;
+        link->slotted = true;
+        if (slot > now_us) {
+            after(link, (slot - now_us + 999) / 1000);
+            return;
+        }
+    }
+    start(link);
+}
+
+static void beat(struct ota_link *link)
+{
+    int rc = mosquitto_loop_misc(link->mosq);
+    if (rc != MOSQ_ERR_SUCCESS) {
+        because(link, mosquitto_strerror(rc));
+    }
+    after(link, link->net->keepalive * 250);
+    settle_and_watch(link);
+}
+
+static void fire(void *arg)
+{
+    struct ota_link *link = arg;
+    if (link->state == OTA_LINK_WAITING) {
+        take_turn(link);
+    } else if (link->leave == OTA_LINK_POLITE && link->state == OTA_LINK_UP) {
+        link->leave = OTA_LINK_CUT; /* should the socket be stuck, then the next time */
+        after(link, 1000);
+        (void)mosquitto_disconnect(link->mosq);
+        settle_and_watch(link);
+    } else if (link->leave != OTA_LINK_STAY || link->state == OTA_LINK_CONNECTING) {
+        if (link->leave == OTA_LINK_STAY) {
+            because(link, "no answer in time");
+        }
+        lost(link);
+    } else if (link->state == OTA_LINK_UP) {
+        beat(link);
+    }
+}
+
+enum ota_err ota_link_init(struct ota_link *link, struct ota_error *error)
+{
+    link->fd = -1;
+    link->state = OTA_LINK_AWAY;
+    return ota_loop_timer(link->net->loop, &link->timer, fire, link, error);
+}
+
+void ota_link_free(struct ota_link *link)
+{
+    if (link->mosq != NULL) {
+        if (link->state == OTA_LINK_UP) {
+            (void)mosquitto_disconnect(link->mosq);
+        }
+        forget(link);
+    }
+}
+
+void ota_link_open(struct ota_link *link)
+{
+    link->wanted = true;
+    link->hurry = link->leave != OTA_LINK_STAY;
+    if (link->state == OTA_LINK_AWAY) {
+        wait_for_turn(link, 0);
+    }
+}
+
+void ota_link_close(struct ota_link *link, bool cut)
+{
+    link->wanted = false;
+    if (link->state == OTA_LINK_WAITING) {
+        link->state = OTA_LINK_AWAY;
+        ota_loop_cancel(link->net->loop, &link->timer);
+    } else if (link->state != OTA_LINK_AWAY) {
+        link->leave = cut ? OTA_LINK_CUT : OTA_LINK_POLITE;
+        after(link, 0);
+    }
+}
+
+int ota_link_publish(struct ota_link *link, const char *topic, const char *text, size_t len,
+                     int qos)
+{
+    int mid = -1;
+    if (link->state != OTA_LINK_UP || link->leave != OTA_LINK_STAY ||
+        mosquitto_publish(link->mosq, &mid, topic, (int)len, text, qos, false) !=
+            MOSQ_ERR_SUCCESS) {
+        return -1;
+    }
+    watch(link);
+    return mid;
+}

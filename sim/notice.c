@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "notice.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool copy_text(const json_t *object, const char *key, char *text, size_t size)
+{
+    const char *value = json_string_value(json_object_get(object, key));
+    if (value == NULL || strlen(value) >= size) {
+        return false;
+    }
+    strcpy(text, value);
+    return true;
+}
+
+/* A number, or one in a string, "20000.0" too: the vendor's SDK takes them all. */
+static bool copy_number(const json_t *object, const char *key, int64_t *number)
+{
+    const json_t *value = json_object_get(object, key);
+    if (json_is_string(value)) {
+        char *end;
+        *number = (int64_t)strtod(json_string_value(value), &end);
+        return end != json_string_value(value) && *end == '\0';
+    }
+    *number = (int64_t)json_number_value(value);
+    return json_is_number(value);
+}
+
+static bool parse_notice(const json_t *object, struct ota_message *message)
+{
+    struct ota_notice *notice = &message->notice;
+    (void)copy_text(object, "sha256", notice->sha256, sizeof notice->sha256);
+    (void)copy_number(object, "task", &notice->task);
+    notice->is_signed = json_object_get(object, "signature") != NULL;
+    return copy_text(object, "version", notice->version, sizeof notice->version) &&
+           ota_name_is_version(notice->version, strlen(notice->version)) &&
+           copy_text(object, "url", notice->url, sizeof notice->url) &&
+           copy_text(object, "md5sum", notice->md5, sizeof notice->md5) &&
+           copy_number(object, "file_size", &notice->size) && notice->size > 0;
+}
+
+static bool parse_cancel(const json_t *object, struct ota_message *message)
+{
+    (void)copy_number(object, "task", &message->notice.task);
+    return copy_text(object, "version", message->notice.version, sizeof message->notice.version);
+}
+
+static bool parse_answer(const json_t *object, struct ota_message *message)
+{
+    (void)copy_text(object, "result_msg", message->result_msg, sizeof message->result_msg);
+    return copy_number(object, "result_code", &message->result_code);
+}
+
+static const struct {
+    const char *type;
+    bool (*parse)(const json_t *object, struct ota_message *message);
+} rows[OTA_MESSAGE_COUNT] = {
+    [OTA_MESSAGE_NOTICE] = {"update_firmware", parse_notice},
+    [OTA_MESSAGE_CANCEL] = {"cancel_firmware", parse_cancel},
+    [OTA_MESSAGE_ANSWER] = {"report_version_rsp", parse_answer},
+};
+
+bool ota_message_parse(const void *payload, size_t len, struct ota_message *message)
+{
+    json_t *object = json_loadb(payload, len, 0, NULL);
+    const char *type = json_string_value(json_object_get(object, "type"));
+    bool good = type != NULL;
+    *message = (struct ota_message){0};
+    for (size_t i = OTA_MESSAGE_NOTICE; i < OTA_MESSAGE_COUNT && type != NULL; i++) {
+        if (strcmp(type, rows[i].type) == 0) {
+            message->type = (enum ota_message_type)i;
+            good = rows[i].parse(object, message);
+        }
+    }
+    json_decref(object);
+    return good;
+}

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../plugin/util/names.h"
+#include "fault.h"
+#include "pattern.h"
+
+enum kind { FLAG, TEXT, NUMBER, SECONDS };
+
+struct row {
+    char letter; /* or 0 */
+    const char *name;
+    const char *value; /* what help calls it; NULL for a flag; a heading where name is NULL */
+    enum kind kind;
+    size_t offset;
+    int64_t low, high;
+    const char *help;
+};
+
+#define AT(member) offsetof(struct ota_options, member)
+#define HEADING(text)                                                                              \
+    {                                                                                              \
+        0, NULL, text, FLAG, 0, 0, 0, NULL                                                         \
+    }
+
+/* The order is that of --help. */
+static const struct row rows[] = {
+    HEADING("Broker (as mosquitto_pub has them)"),
+    {'h', "host", "HOST", TEXT, AT(host), 0, 0, "localhost by default"},
+    {'p', "port", "PORT", NUMBER, AT(port), 1, 65535, "1883; 8883 with --cafile"},
+    {'u', "username", "PATTERN", TEXT, AT(username), 0, 0,
+     "%p/%d by default; %p product, %d device"},
+    {'P', "pw", "PASSWORD", TEXT, AT(password), 0, 0, "of every device"},
+    {'i', "id", "PATTERN", TEXT, AT(client_id), 0, 0, "client id: %p-%d; with --vendor %p%d"},
+    {'k', "keepalive", "S", NUMBER, AT(keepalive), 5, 65535, "60; with --vendor 120"},
+    {0, "cafile", "FILE", TEXT, AT(cafile), 0, 0, "TLS, trusting this CA; for https downloads too"},
+    {0, "cert", "PATTERN", TEXT, AT(cert), 0, 0, "client certificate, as certs/%p-%d.crt"},
+    {0, "key", "PATTERN", TEXT, AT(key), 0, 0, "its private key"},
+    {0, "insecure", NULL, FLAG, AT(insecure), 0, 0, "don't compare the server's name"},
+    HEADING("Devices"),
+    {0, "product", "P", TEXT, AT(product), 0, 0, "product name; must be given"},
+    {0, "device", "NAME", TEXT, AT(device), 0, 0, "device name, or a pattern: dev%05d by default"},
+    {0, "count", "N", NUMBER, AT(count), 1, OTA_DEVICES_MAX, "that many devices (1)"},
+    {0, "first", "N", NUMBER, AT(first), 0, INT32_MAX, "the number of the first one (1)"},
+    {0, "version", "V", TEXT, AT(version), 0, 0, "the version that they run at start (1.0.0)"},
+    {0, "topic-prefix", "PREFIX", TEXT, AT(prefix), 0, 0, "$ota by default"},
+    {0, "connect-rate", "N", NUMBER, AT(connect_rate), 1, 100000, "connections a second (500)"},
+    {0, "seed", "N", NUMBER, AT(seed), 0, INT64_MAX, "what is random follows from it (1)"},
+    HEADING("Behaviour"),
+    {0, "vendor", NULL, FLAG, AT(vendor), 0, 0, "as the samples of the Tencent C SDK behave"},
+    {0, "burning", NULL, FLAG, AT(burning), 0, 0, "vendor: say burning before done"},
+    {0, "report-on-reconnect", NULL, FLAG, AT(report_on_reconnect), 0, 0,
+     "vendor: report the version at every connection"},
+    {0, "allow-port", NULL, FLAG, AT(allow_port), 0, 0, "vendor: take URLs that name a port"},
+    {0, "reboot-ms", "MS", NUMBER, AT(reboot_ms), 0, 86400000,
+     "how long a reboot takes (500); with --vendor: come back after done, with the old version"},
+    {0, "burn-ms", "MS", NUMBER, AT(burn_ms), 0, 86400000, "from burning to done (300)"},
+    {0, "progress-ms", "MS", NUMBER, AT(progress_ms), 10, 86400000,
+     "say a percentage at most that often (1000)"},
+    {0, "speed", "BYTES_PER_S", NUMBER, AT(speed), 0, INT64_C(1) << 40,
+     "download at most that fast; 0 no limit (0; with --vendor 49000)"},
+    {0, "save", "FILE", TEXT, AT(save), 0, 0, "keep the image there (one device only)"},
+    {0, "fault", "FAULT", TEXT, AT(fault), 0, 0, "what goes wrong, see below"},
+    {0, "fault-always", NULL, FLAG, AT(fault_always), 0, 0,
+     "in every upgrade, not the first alone"},
+    {0, "mix", "FAULT=SHARE,...", TEXT, AT(mix), 0, 0, "faults over a fleet: ok=95,silent=1,..."},
+    {0, "offline-at-start", NULL, FLAG, AT(offline_at_start), 0, 0,
+     "report once, then stay away until SIGUSR1"},
+    {0, "return-after", "S", SECONDS, AT(return_after), 0, 86400, "or until then"},
+    HEADING("Program"),
+    {0, "duration", "S", SECONDS, AT(duration), 0, 86400 * 365, "exit after that time"},
+    {0, "exit-when-done", NULL, FLAG, AT(exit_when_done), 0, 0,
+     "exit when every device ended an upgrade: 0 all well, 1 one failed"},
+    {0, "json", NULL, FLAG, AT(json), 0, 0, "one JSON object a line for each happening"},
+    {'q', "quiet", NULL, FLAG, AT(quiet), 0, 0, "print errors alone"},
+    {'v', "verbose", NULL, FLAG, AT(verbose), 0, 0,
+     "a line a happening for more than 20 devices too"},
+    {0, "help", NULL, FLAG, AT(help), 0, 0, "this text"},
+};
+
+#define OTA_ROWS (sizeof rows / sizeof rows[0])
+
+static const struct ota_options defaults = {
+    .host = "localhost",
+    .username = "%p/%d",
+    .prefix = "$ota",
+    .device = "dev%05d",
+    .version = "1.0.0",
+    .count = 1,
+    .first = 1,
+    .seed = 1,
+    .connect_rate = 500,
+    .reboot_ms = -1,
+    .burn_ms = 300,
+    .progress_ms = 1000,
+    .speed = -1,
+    .return_after = -1,
+    .duration = -1,
+};
+
+static const char examples[] =
+    "Examples:\n"
+    "  otasim --product sensor --device hall-1 --version 1.0.0\n"
+    "  otasim -h broker --cafile ca.crt --cert 'certs/%d.crt' --key 'certs/%d.key' "
+    "--product sensor --device hall-1\n"
+    "  otasim --product sensor --count 1000 --device 'dev%05d' "
+    "--mix 'ok=95,fail:-4@100=2,silent=1,slow:20000=2'\n"
+    "  otasim --product ABCDEFGHIJ --device light1 --vendor --allow-port --json\n"
+    "  otasim --product sensor --device hall-1 --fault reboot@50 --exit-when-done\n";
+
+static void print_row(FILE *out, const struct row *row)
+{
+    if (row->name == NULL) {
+        fprintf(out, "\n%s:\n", row->value);
+        return;
+    }
+    char left[48];
+    const char *value = row->value == NULL ? "" : row->value;
+    char letter[] = {'-', row->letter, ',', ' ', '\0'};
+    snprintf(left, sizeof left, "%s--%s %s", row->letter == 0 ? "    " : letter, row->name, value);
+    fprintf(out, "  %-32s %s\n", left, row->help);
+}
+
+void ota_options_print(FILE *out)
+{
+    fputs("otasim " OTA_VERSION ": simulated devices that upgrade their firmware over MQTT\n\n"
+          "Usage: otasim --product P [options]\n",
+          out);
+    for (size_t i = 0; i < OTA_ROWS; i++) {
+        print_row(out, &rows[i]);
+    }
+    fputs("\nFaults (--fault NAME[:ARG][@PERCENT], of the first upgrade):\n", out);
+    ota_fault_print(out);
+    fputs(
+        "\nSIGUSR1 brings devices back that are offline at start. Exit codes: 0 well, 1 a device\n"
+        "failed or (--exit-when-done) didn't finish, 2 it could not start.\n\n",
+        out);
+    fputs(examples, out);
+}
+
+static enum ota_err set_number(const struct row *row, const char *text, int64_t *number,
+                               struct ota_error *error)
+{
+    char *end;
+    errno = 0;
+    double value = strtod(text, &end);
+    if (*text == '\0' || *end != '\0' || errno != 0 || !(value >= (double)row->low) ||
+        !(value <= (double)row->high)) {
+        return ota_error_set(error, OTA_INVALID_REQUEST, row->name,
+                             "--%s takes a number from %" PRId64 " to %" PRId64 ", not \"%s\"",
+                             row->name, row->low, row->high, text);
+    }
+    *number = row->kind == SECONDS ? llround(value * 1000) : (int64_t)value;
+    return OTA_OK;
+}
+
+static enum ota_err set(const struct row *row, const char *text, struct ota_options *options,
+                        struct ota_error *error)
+{
+    void *at = (char *)options + row->offset;
+    switch (row->kind) {
+    case FLAG:
+        *(bool *)at = true;
+        return OTA_OK;
+    case TEXT:
+        *(const char **)at = text;
+        return OTA_OK;
+    case NUMBER:
+    case SECONDS:
+        return set_number(row, text, at, error);
+    }
+    return OTA_OK;
+}
+
+static enum ota_err check_names(const struct ota_options *options, struct ota_error *error)
+{
+    if (options->product == NULL) {
+        return ota_error_set(error, OTA_INVALID_REQUEST, "product", "--product must be given");
+    }
+    if (!ota_name_is_product(options->product, strlen(options->product))) {
+        return ota_error_set(error, OTA_INVALID_REQUEST, "product",
+                             "--product: 1 to 32 of letters, digits, _ and -");
+    }
+    if (!ota_name_is_version(options->version, strlen(options->version))) {
+        return ota_error_set(error, OTA_INVALID_REQUEST, "version",
+                             "--version: 1 to 32 of letters, digits, '.', _ and -");
+    }
+    if (options->count > 1 && !ota_pattern_varies(options->device)) {
+        return ota_error_set(error, OTA_INVALID_REQUEST, "device",
+                             "--count needs a --device with a number in it, as dev%%05d");
+    }
+    return OTA_OK;
+}
+
+static enum ota_err check(const struct ota_options *options, struct ota_error *error)
+{
+    if (options->fault != NULL && options->mix != NULL) {
+        return ota_error_set(error, OTA_INVALID_REQUEST, "mix", "--fault or --mix, not both");
+    }
+    if (options->save != NULL && options->count > 1) {
+        return ota_error_set(error, OTA_INVALID_REQUEST, "save", "--save is for one device");
+    }
+    if ((options->cert == NULL) != (options->key == NULL)) {
+        return ota_error_set(error, OTA_INVALID_REQUEST, "cert", "--cert and --key go together");
+    }
+    if (options->cert != NULL && options->cafile == NULL) {
+        return ota_error_set(error, OTA_INVALID_REQUEST, "cafile", "--cert needs --cafile");
+    }
+    return check_names(options, error);
+}
+
+static void set_defaults(struct ota_options *options)
+{
+    if (options->port == 0) {
+        options->port = options->cafile == NULL ? 1883 : 8883;
+    }
+    if (options->keepalive == 0) {
+        options->keepalive = options->vendor ? 120 : 60;
+    }
+    if (options->client_id == NULL) {
+        options->client_id = options->vendor ? "%p%d" : "%p-%d";
+    }
+    if (options->speed < 0) {
+        options->speed = options->vendor ? 49000 : 0;
+    }
+}
+
+/* getopt's own tables, made from ours; index 256 + i where a row has no letter. */
+static void make_getopt(struct option *longs, char *shorts)
+{
+    *shorts++ = ':';
+    for (size_t i = 0; i < OTA_ROWS; i++) {
+        const struct row *row = &rows[i];
+        if (row->name == NULL) {
+            continue;
+        }
+        int has = row->kind == FLAG ? no_argument : required_argument;
+        *longs++ = (struct option){row->name, has, NULL, 256 + (int)i};
+        if (row->letter != 0) {
+            *shorts++ = row->letter;
+            *shorts = ':';
+            shorts += has == required_argument;
+        }
+    }
+    *longs = (struct option){0};
+    *shorts = '\0';
+}
+
+static const struct row *find_row(int code)
+{
+    if (code >= 256) {
+        return &rows[code - 256];
+    }
+    for (size_t i = 0; i < OTA_ROWS; i++) {
+        if (rows[i].letter == code) {
+            return &rows[i];
+        }
+    }
+    return NULL;
+}
+
+enum ota_err ota_options_parse(int argc, char **argv, struct ota_options *options,
+                               struct ota_error *error)
+{
+    struct option longs[OTA_ROWS + 1];
+    char shorts[2 * OTA_ROWS + 2];
+    struct ota_options parsed = defaults;
+    make_getopt(longs, shorts);
+    opterr = 0;
+    for (int code; (code = getopt_long(argc, argv, shorts, longs, NULL)) != -1;) {
+        if (code == '?' || code == ':') {
+            return ota_error_set(error, OTA_INVALID_REQUEST, NULL, "%s %s, see --help",
+                                 argv[optind - 1],
+                                 code == ':' ? "needs a value" : "is no option of otasim");
+        }
+        enum ota_err err = set(find_row(code), optarg, &parsed, error);
+        if (err != OTA_OK) {
+            return err;
+        }
+    }
+    if (optind < argc) {
+        return ota_error_set(error, OTA_INVALID_REQUEST, NULL, "\"%s\" is no option, see --help",
+                             argv[optind]);
+    }
+    enum ota_err err = parsed.help ? OTA_OK : check(&parsed, error);
+    if (err == OTA_OK) {
+        set_defaults(&parsed);
+        *options = parsed;
+    }
+    return err;
+}

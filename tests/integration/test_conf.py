@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""conf/ is what the broker and the plugin really take."""
+import os
+import re
+import subprocess
+
+import pytest
+
+import harness
+
+TEMPLATE = (harness.ROOT / "conf" / "mosquitto.conf.in").read_text()
+OPTION = re.compile(r"^#?plugin_opt_(\w+) (\S+)", re.MULTILINE)
+
+
+def known_options():
+    """(name, default) of each row in the plugin's own table."""
+    source = (harness.ROOT / "plugin" / "options.c").read_text()
+    return dict(re.findall(r'\{"(\w+)", [A-Z]+, AT\(\w+\), "([^"]*)"', source))
+
+
+def filled(folder, certificates, port, http_port):
+    """The template as a configuration, as scripts/demo makes it."""
+    words = {
+        "USER": "root" if os.geteuid() == 0 else "nobody",
+        "PLUGIN": harness.PLUGIN,
+        "DB": folder / "ota.db",
+        "ADMINS": "admin",
+        "DOWNLOAD_LISTEN": f"127.0.0.1:{http_port}",
+        "DOWNLOAD_URL": f"http://127.0.0.1:{http_port}",
+        "TLS_LISTENER": f"{port} 127.0.0.1",
+        "CERTS": certificates.folder,
+        "ACL": harness.ROOT / "conf" / "acl",
+        "DATA": folder,
+        "LOG": "stderr",
+    }
+    return re.sub(r"@([A-Z_]+)@", lambda match: str(words[match[1]]), TEMPLATE)
+
+
+def test_names_every_option_and_no_other():
+    assert {name for name, _ in OPTION.findall(TEMPLATE)} == set(known_options())
+
+
+def test_shows_the_defaults():
+    examples = {"operators", "viewers", "roles_file", "http_certfile", "http_keyfile"}
+    shown = {n: v for n, v in OPTION.findall(TEMPLATE) if "@" not in v and n not in examples}
+    known = known_options()
+    assert shown == {name: known[name] for name in shown}
+
+
+class FromTemplate(harness.Broker):
+    """A broker that is configured by the template, its optional options switched on or not."""
+
+    def __init__(self, folder, certificates, all_options):
+        super().__init__(folder, tls=certificates)
+        self.all_options = all_options
+
+    def _write_config(self):
+        text = filled(self.folder, self.tls, self.tls_port, self.http_port)
+        if self.all_options:
+            # Not those that name files, which aren't there.
+            text = re.sub(r"^#(plugin_opt_\w+ [^/\n]+)$", r"\1", text, flags=re.MULTILINE)
+        path = self.folder / "mosquitto.conf"
+        path.write_text(text)
+        return path
+
+
+@pytest.mark.parametrize("all_options", [False, True])
+def test_works(tmp_path, certificates, all_options):
+    broker = FromTemplate(tmp_path, certificates, all_options).start()
+    try:
+        admin = broker.admin(None, tls="admin")
+        admin.call("createProduct", product="testProduct")
+        device = broker.device("testProduct", "testDevice0", tls="testProduct/testDevice0")
+        assert device.report_version("0.0.1")["result_code"] == 0
+        # An ordinary topic: its own subtree and no other.
+        device.subscribe("device/#")
+        device.publish("device/testProduct/other/x", b"x")
+        device.publish("device/testProduct/testDevice0/x", b"x")
+        heard = device.wait_message(lambda m: m.topic.startswith("device/"))
+        assert heard.topic == "device/testProduct/testDevice0/x"
+    finally:
+        broker.close()
+
+
+def test_nobody_without_a_certificate(tmp_path, certificates):
+    broker = FromTemplate(tmp_path, certificates, False).start()
+    try:
+        with pytest.raises(OSError):
+            stranger = broker.client("admin", connect=False)
+            stranger.mqtt.tls_set(str(certificates.ca))
+            stranger.tls = "admin"
+            stranger.connect(timeout=2)
+            raise AssertionError(f"let in: {stranger.connect_code}")
+    finally:
+        broker.close()
+
+
+def test_certificates_name_who_they_are_for(tmp_path):
+    made = harness.Certificates(tmp_path)
+    certificate, _ = made.client("p/" + "d" * 48)
+    command = ["openssl", "x509", "-in", certificate, "-noout", "-subject", "-ext", "extendedKeyUsage"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert f"CN = p/{'d' * 48}" in said and "TLS Web Client Authentication" in said
+    verify = ["openssl", "verify", "-CAfile", made.ca, certificate]
+    subprocess.run(verify, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("cn", ["../x", "a//b", "", "a b", "x" * 65])
+def test_certificates_refuse_what_cannot_be(tmp_path, cn):
+    made = harness.Certificates(tmp_path)
+    with pytest.raises(subprocess.CalledProcessError):
+        made.client(cn)
