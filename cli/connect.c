@@ -9,11 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
 #include "clock.h"
+#include "explain.h"
+#include "random.h"
 
 #define KEEPALIVE_S  60
 #define SLICE_MS     200
@@ -57,21 +58,6 @@ void ota_link_catch_interrupts(struct ota_link *link)
     struct sigaction action = {.sa_handler = note_signal};
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
-}
-
-void ota_random_hex(char *out, size_t bytes)
-{
-    unsigned char raw[32];
-    if (bytes > sizeof raw) {
-        bytes = sizeof raw;
-    }
-    /* getrandom never gives less than it is asked for, up to 256 bytes. */
-    if (getrandom(raw, bytes, 0) != (ssize_t)bytes) {
-        abort();
-    }
-    for (size_t i = 0; i < bytes; i++) {
-        (void)snprintf(out + 2 * i, 3, "%02x", raw[i]);
-    }
 }
 
 static void on_connect(struct mosquitto *mosq, void *user, int code)
@@ -180,75 +166,6 @@ bool ota_link_is_lost(const struct ota_link *link)
     return link->lost;
 }
 
-static enum ota_exit fail_login(const struct ota_link *link, struct ota_failure *failure)
-{
-    static const char *const reasons[] = {
-        [1] = "it speaks another version of MQTT",
-        [2] = "it does not accept this client id (-i)",
-        [3] = "it is not available now",
-        [4] = "wrong user name or password (-u, OTACTL_PASSWORD)",
-        [5] = "wrong user name or password (-u, OTACTL_PASSWORD), or this user may not log in",
-    };
-    size_t code = (size_t)link->connack;
-    const char *reason = code < sizeof reasons / sizeof reasons[0] ? reasons[code] : NULL;
-    return ota_fail(failure, OTA_EXIT_CONNECTION, NULL, NULL, "%s:%d refused the connection: %s",
-                    link->settings->host, link->settings->port,
-                    reason != NULL ? reason : mosquitto_connack_string(link->connack));
-}
-
-static enum ota_exit fail_tls(const struct ota_link *link, struct ota_failure *failure)
-{
-    return ota_fail(failure, OTA_EXIT_CONNECTION, NULL, NULL,
-                    "TLS with %s:%d failed: %s; check --cafile, the host's name in the broker's "
-                    "certificate, and that this port speaks TLS",
-                    link->settings->host, link->settings->port,
-                    link->log[0] != '\0' ? link->log : "no reason was given");
-}
-
-static const char *reason_of(int rc, int saved_errno)
-{
-    return rc == MOSQ_ERR_ERRNO ? strerror(saved_errno) : mosquitto_strerror(rc);
-}
-
-static enum ota_exit fail_connect(struct ota_link *link, int rc, int saved_errno,
-                                  struct ota_failure *failure)
-{
-    const struct ota_settings *s = link->settings;
-    if (rc == MOSQ_ERR_TLS) {
-        return fail_tls(link, failure);
-    }
-    if (rc == MOSQ_ERR_EAI) {
-        return ota_fail(failure, OTA_EXIT_CONNECTION, NULL, "host",
-                        "there is no host named %s (-h)", s->host);
-    }
-    if (rc == MOSQ_ERR_ERRNO && saved_errno == EINTR) {
-        return ota_fail(failure, OTA_EXIT_CONNECTION, NULL, NULL,
-                        "%s:%d did not answer within %d s", s->host, s->port, s->timeout_s);
-    }
-    return ota_fail(failure, OTA_EXIT_CONNECTION, NULL, NULL,
-                    "cannot connect to %s:%d: %s; is the broker running, and is this its port?",
-                    s->host, s->port, reason_of(rc, saved_errno));
-}
-
-static enum ota_exit fail_closed(const struct ota_link *link, struct ota_failure *failure)
-{
-    return ota_fail(failure, OTA_EXIT_CONNECTION, NULL, NULL,
-                    "%s:%d closed the connection before the login; does this port want TLS "
-                    "(--cafile)?",
-                    link->settings->host, link->settings->port);
-}
-
-static enum ota_exit fail_role(const struct ota_link *link, const char *what,
-                               struct ota_failure *failure)
-{
-    const char *user = link->settings->user;
-    return ota_fail(failure, OTA_EXIT_CONNECTION, NULL, NULL,
-                    "%s: %s%s%s has no role (add it to plugin_opt_admins, plugin_opt_operators, "
-                    "plugin_opt_viewers or roles_file), or the plugin is not loaded",
-                    what, user != NULL ? "user \"" : "a client without user name",
-                    user != NULL ? user : "", user != NULL ? "\"" : "");
-}
-
 static enum ota_exit fail_interrupted(struct ota_failure *failure)
 {
     return ota_fail(failure, OTA_EXIT_INTERRUPTED, NULL, NULL, "interrupted");
@@ -290,8 +207,8 @@ static enum ota_exit await_login(struct ota_link *link, struct ota_failure *fail
             break;
         }
         if (rc != MOSQ_ERR_SUCCESS) {
-            link->lost = link->was_open;
-            return rc == MOSQ_ERR_TLS ? fail_tls(link, failure) : fail_closed(link, failure);
+            link->lost = true;
+            return ota_explain_closed(link->settings, rc, link->log, failure);
         }
         if (ota_clock_ms() >= deadline) {
             return ota_fail(failure, OTA_EXIT_CONNECTION, NULL, NULL,
@@ -299,16 +216,14 @@ static enum ota_exit await_login(struct ota_link *link, struct ota_failure *fail
                             link->settings->host, link->settings->port, link->settings->timeout_s);
         }
     }
-    return link->connack == 0 ? OTA_EXIT_OK : fail_login(link, failure);
+    return link->connack == 0 ? OTA_EXIT_OK
+                              : ota_explain_login(link->settings, link->connack, failure);
 }
 
 static enum ota_exit fail_lost(struct ota_link *link, int rc, struct ota_failure *failure)
 {
-    const char *reason = reason_of(rc, errno);
     link->lost = true;
-    return ota_fail(failure, OTA_EXIT_CONNECTION, NULL, NULL,
-                    "the connection to %s:%d was lost: %s", link->settings->host,
-                    link->settings->port, reason);
+    return ota_explain_lost(link->settings, rc, errno, failure);
 }
 
 static enum ota_exit subscribe(struct ota_link *link, struct ota_failure *failure)
@@ -325,11 +240,13 @@ static enum ota_exit subscribe(struct ota_link *link, struct ota_failure *failur
         return fail_lost(link, rc, failure);
     }
     if (link->suback == NOT_YET) {
-        return fail_role(link, "the broker did not answer the subscription", failure);
+        return ota_explain_role(link->settings, "the broker did not answer the subscription",
+                                failure);
     }
     return link->suback < SUBACK_NO
                ? OTA_EXIT_OK
-               : fail_role(link, "the broker refused the subscription to the answers", failure);
+               : ota_explain_role(link->settings,
+                                  "the broker refused the subscription to the answers", failure);
 }
 
 static int prepare_tls(struct ota_link *link)
@@ -404,8 +321,8 @@ static enum ota_exit open_once(struct ota_link *link, struct ota_failure *failur
         return fail_interrupted(failure);
     }
     if (connected != MOSQ_ERR_SUCCESS) {
-        link->lost = link->was_open && connected == MOSQ_ERR_ERRNO;
-        return fail_connect(link, connected, saved_errno, failure);
+        link->lost = connected == MOSQ_ERR_ERRNO;
+        return ota_explain_connect(s, connected, saved_errno, link->log, failure);
     }
     rc = await_login(link, failure);
     return rc == OTA_EXIT_OK ? subscribe(link, failure) : rc;
@@ -418,7 +335,8 @@ enum ota_exit ota_link_open(struct ota_link *link, struct ota_failure *failure)
     }
     int64_t deadline = deadline_of(link);
     enum ota_exit rc = open_once(link, failure);
-    while (rc != OTA_EXIT_OK && link->lost && ota_clock_ms() < deadline && interrupted == 0) {
+    while (rc != OTA_EXIT_OK && link->was_open && link->lost && ota_clock_ms() < deadline &&
+           interrupted == 0) {
         ota_clock_sleep(REOPEN_MS);
         rc = open_once(link, failure);
     }
@@ -491,7 +409,7 @@ static enum ota_exit fail_silent(const struct ota_link *link, struct ota_failure
     char what[64];
     (void)snprintf(what, sizeof what, "no answer within %d s", link->settings->timeout_s);
     if (!link->was_answered) {
-        return fail_role(link, what, failure);
+        return ota_explain_role(link->settings, what, failure);
     }
     return ota_fail(failure, OTA_EXIT_CONNECTION, NULL, NULL, "%s: the broker is busy (--timeout)",
                     what);

@@ -39,7 +39,4 @@ bool ota_link_is_lost(const struct ota_link *link);
 /* From now on SIGINT and SIGTERM end a wait with OTA_EXIT_INTERRUPTED, not the process. */
 void ota_link_catch_interrupts(struct ota_link *link);
 
-/* 2 * bytes lower-case hex digits of randomness, and a terminator. */
-void ota_random_hex(char *out, size_t bytes);
-
 #endif

@@ -215,12 +215,10 @@ static void put_object(const json_t *value, char *out, size_t size)
         char pair[256];
         char text[192];
         char title[48];
-        if (json_is_object(member) || json_is_array(member)) {
-            continue;
-        }
         ota_format_value(key, member, value, text, sizeof text);
         ota_format_title(key, title, sizeof title);
-        (void)snprintf(pair, sizeof pair, "%s %s", title, text);
+        bool nested = json_is_object(member) || json_is_array(member);
+        (void)snprintf(pair, sizeof pair, nested ? "%s (%s)" : "%s %s", title, text);
         append(out, size, ", ", pair);
     }
     if (out[0] == '\0') {
@@ -244,6 +242,13 @@ static void put_array(const json_t *value, char *out, size_t size)
     }
 }
 
+/* "failure_threshold" */
+static void put_name(const json_t *value, const json_t *object, char *out, size_t size)
+{
+    (void)object;
+    put_words(json_string_value(value), out, size);
+}
+
 /* How values are written whose JSON type doesn't say it; a key that begins with * is an
  * ending. */
 static const struct {
@@ -254,7 +259,8 @@ static const struct {
     {"status", JSON_STRING, put_status},    {"at", JSON_INTEGER, put_time},
     {"*At", JSON_INTEGER, put_time},        {"size", JSON_INTEGER, put_size},
     {"bytes", JSON_INTEGER, put_size},      {"*Bytes", JSON_INTEGER, put_size},
-    {"percent", JSON_INTEGER, put_percent},
+    {"percent", JSON_INTEGER, put_percent}, {"reason", JSON_STRING, put_name},
+    {"*Reason", JSON_STRING, put_name},     {"state", JSON_STRING, put_name},
 };
 
 static bool key_matches(const char *pattern, const char *key)

@@ -9,7 +9,7 @@
 
 #define BAR_WIDTH 20
 #define BAR_KEY   "#bar" /* no key of an answer: a bar drawn of "devices" */
-#define GAP       "  "
+#define GAP       2
 
 /* The columns of each list, in order; those that no row has are left out. A list that isn't
  * here shows whatever its first row holds. */
@@ -165,23 +165,27 @@ void ota_table_begin(struct ota_table *table, const char *name, const json_t *ro
     widen(table, rows);
 }
 
-/* The last column isn't padded: no spaces at the end of a line. */
-static void print_padded(const struct ota_table *table, size_t column, const char *text, bool right,
-                         enum ota_colour colour)
+/* Writes the spaces owed and the cell; returns the spaces that the next one owes: a line never
+ * ends in spaces. */
+static int print_cell(const struct ota_table *table, size_t column, const char *text, int owed,
+                      bool right, enum ota_colour colour)
 {
     size_t width = ota_format_width(text);
     int pad = table->widths[column] > width ? (int)(table->widths[column] - width) : 0;
-    bool last = column + 1 == table->count;
-    (void)printf("%*s%s%s%s%*s%s", right ? pad : 0, "", ota_format_on(colour), text,
-                 ota_format_off(colour), right || last ? 0 : pad, "", last ? "" : GAP);
+    if (width > 0) {
+        (void)printf("%*s%s%s%s", owed + (right ? pad : 0), "", ota_format_on(colour), text,
+                     ota_format_off(colour));
+    }
+    return GAP + (right ? 0 : pad) + (width > 0 ? 0 : owed);
 }
 
 void ota_table_header(const struct ota_table *table)
 {
+    int owed = 0;
     for (size_t c = 0; c < table->count; c++) {
         char title[64];
         title_of(table->keys[c], title, sizeof title);
-        print_padded(table, c, title, false, OTA_BOLD);
+        owed = print_cell(table, c, title, owed, false, OTA_BOLD);
     }
     (void)putchar('\n');
 }
@@ -194,11 +198,13 @@ void ota_table_rows(struct ota_table *table, const json_t *rows)
     widen(table, rows);
     json_array_foreach((json_t *)rows, i, row)
     {
+        int owed = 0;
         for (size_t c = 0; c < table->count; c++) {
             const char *key = table->keys[c];
             const json_t *value = json_object_get(row, key);
             put_cell(table, key, row, text, sizeof text);
-            print_padded(table, c, text, is_number(key, value), ota_format_colour(key, value, row));
+            owed = print_cell(table, c, text, owed, is_number(key, value),
+                              ota_format_colour(key, value, row));
         }
         (void)putchar('\n');
     }

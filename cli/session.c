@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "random.h"
 #include "render.h"
 
 #define REQUEST_ID_BYTES 16

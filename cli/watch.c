@@ -20,7 +20,7 @@
 struct watch {
     struct ota_session *session;
     int64_t task;
-    size_t seen;      /* history entries printed */
+    json_t *last;     /* the newest history entry printed */
     int64_t leave_ms; /* since when a success waits for confirmation, plus the grace; 0: not yet */
     int64_t grace_ms; /* or FOR_EVER */
     bool introduced;
@@ -73,21 +73,39 @@ static void print_event(const json_t *event)
                  detail[0] != '\0' ? ": " : "", detail);
 }
 
-/* The history is only ever added to: what we counted, we printed. */
-static void print_news(struct watch *watch, const json_t *task, const json_t *events)
+/* Where what wasn't printed yet begins: of a long history only the end is answered, so entries
+ * can't be counted. */
+static size_t first_new(const struct watch *watch, const json_t *events)
+{
+    size_t i = json_array_size(events);
+    while (i > 0 && !json_equal(json_array_get(events, i - 1), watch->last)) {
+        i--;
+    }
+    return i;
+}
+
+static void print_events(struct watch *watch, const json_t *events)
 {
     size_t count = json_array_size(events);
-    if (watch->seen < count) {
-        ota_progress_clear();
+    size_t i = first_new(watch, events);
+    if (i == count) {
+        return;
     }
-    for (; watch->seen < count; watch->seen++) {
-        print_event(json_array_get(events, watch->seen));
+    ota_progress_clear();
+    for (; i < count; i++) {
+        print_event(json_array_get(events, i));
     }
+    json_decref(watch->last);
+    watch->last = json_incref(json_array_get(events, count - 1));
+    (void)fflush(stdout);
+}
+
+static void print_now(const json_t *task)
+{
     char status[160];
-    ota_format_value("status", json_object_get(task, "status"), task, status, sizeof status);
     bool downloading = status_of(task) == OTA_SHOWN_DOWNLOADING;
     int percent = downloading ? (int)json_integer_value(json_object_get(task, "percent")) : -1;
-    (void)fflush(stdout);
+    ota_format_value("status", json_object_get(task, "status"), task, status, sizeof status);
     ota_progress_show(percent, status);
 }
 
@@ -158,7 +176,8 @@ static enum ota_exit look(struct watch *watch, const json_t *fields, bool *more,
     const json_t *task = task_in(data);
     if (!watch->session->settings->json) {
         introduce(watch, task);
-        print_news(watch, task, json_object_get(data, "events"));
+        print_events(watch, json_object_get(data, "events"));
+        print_now(task);
     }
     *more = goes_on(watch, task);
     if (!*more) {
@@ -187,6 +206,7 @@ static enum ota_exit follow(struct watch *watch, struct ota_failure *failure)
         ota_clock_sleep(POLL_MS);
         rc = look(watch, fields, &more, failure);
     }
+    json_decref(watch->last);
     json_decref(fields);
     return rc;
 }

@@ -337,11 +337,9 @@ void ota_control_tick(struct ota_control *control)
     int64_t end = ota_now_mono() + OTA_TICK_MS;
     while (control->first != NULL && step(control) && ota_now_mono() < end) {
     }
-}
-
-bool ota_control_is_due(const struct ota_control *control)
-{
-    return control->first != NULL;
+    if (control->first != NULL) {
+        ota_core_wake(control->around->core, 0);
+    }
 }
 
 static struct message *new_message(const struct mosquitto *client, enum ota_role role,
@@ -390,6 +388,7 @@ void ota_control_receive(struct ota_control *control, const struct mosquitto *cl
     control->last = &message->next;
     control->count++;
     control->bytes += (int64_t)len;
+    ota_core_wake(control->around->core, 0);
 }
 
 void ota_control_forget(struct ota_control *control, const struct mosquitto *client)

@@ -63,7 +63,6 @@ void ota_control_forget(struct ota_control *control, const struct mosquitto *cli
 
 /* Works the queue off for a few milliseconds. */
 void ota_control_tick(struct ota_control *control);
-bool ota_control_is_due(const struct ota_control *control);
 
 #define OTA_CONTROL_TOPIC    "$CONTROL/ota/v1"
 #define OTA_CONTROL_RESPONSE "$CONTROL/ota/v1/response"

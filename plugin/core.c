@@ -256,6 +256,7 @@ bool ota_due_set(struct ota_core *core, struct ota_task *task, int64_t when)
         return true;
     }
     struct ota_due entry = {when, task};
+    ota_core_wake(core, when);
     if (task->heap_at != 0) {
         move(heap, task->heap_at - 1, entry);
         return true;

@@ -72,6 +72,7 @@ struct ota_core {
     size_t effect_capacity;
     bool in_transaction;
 
+    int64_t wake_at;    /* monotonic ms: no tick has anything to do before */
     int64_t mono_now;   /* monotonic ms of the last ota_core_tick_clock */
     int64_t service_ms; /* service time (docs/architecture.md, "Two clocks") */
     int64_t service_written;
@@ -96,6 +97,14 @@ void ota_core_rollback(struct ota_core *core);
  * that time in which the process didn't run counts for nobody. */
 void ota_core_tick_clock(struct ota_core *core);
 
+/* There is something to do at `when` (monotonic ms; 0: at the next tick). */
+static inline void ota_core_wake(struct ota_core *core, int64_t when)
+{
+    if (when < core->wake_at) {
+        core->wake_at = when;
+    }
+}
+
 /* --- the heap of due work ------------------------------------------------------------------- */
 
 /* Puts, moves or (when 0) takes out the task; `when` is monotonic ms. False: no memory. */
@@ -104,5 +113,4 @@ bool ota_due_set(struct ota_core *core, struct ota_task *task, int64_t when);
 struct ota_task *ota_due_first(const struct ota_core *core, int64_t now);
 /* When the first task is due; INT64_MAX where none is. */
 int64_t ota_due_when(const struct ota_core *core);
-
 #endif

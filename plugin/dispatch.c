@@ -9,6 +9,7 @@
 #define OTA_NOTICES_A_TICK 250.0
 
 #define OTA_SLICE_MS        4
+#define OTA_SLICE_EVERY_MS  10
 #define OTA_SLICE_TASKS     250
 #define OTA_SWEEP_EVERY_MS  10000
 #define OTA_SWEEP_ROWS      50
@@ -307,10 +308,27 @@ void ota_dispatch_tick(struct ota_dispatch *dispatch)
     do_sweep(dispatch);
     do_purge(dispatch);
     do_clock(dispatch->core);
+    if (dispatch->sweeping || dispatch->purging) {
+        ota_core_wake(dispatch->core, dispatch->core->mono_now + OTA_SLICE_EVERY_MS);
+    }
+}
+
+/* Nobody says goodbye to a broker that stops: what is known of the connected is written now. */
+static void mark_connected(struct ota_fleet *fleet)
+{
+    const struct ota_conn *conn;
+    for (size_t at = 0; (conn = ota_index_next(&fleet->conns, &at)) != NULL;) {
+        for (struct ota_device *device = conn->devices; device != NULL;
+             device = device->next_of_conn) {
+            device->seen_hour = 0;
+            ota_fleet_mark_dirty(fleet, device);
+        }
+    }
 }
 
 void ota_dispatch_finish(struct ota_dispatch *dispatch)
 {
+    mark_connected(&dispatch->core->fleet);
     dispatch->sweep_at = 0;
     dispatch->core->store_retry_at = 0;
     while (sweep(dispatch, 1000, INT64_MAX) && dispatch->core->store_retry_at == 0) {

@@ -12,7 +12,8 @@
 static void publish(struct ota_core *core, const char *product, const char *device, int qos,
                     json_t *event)
 {
-    if (event == NULL) {
+    if (event == NULL || product[0] == '\0') { /* a product without a name is being deleted */
+        json_decref(event);
         return;
     }
     char topic[sizeof core->settings.topic_prefix + OTA_PRODUCT_MAX + OTA_DEVICE_MAX + 16];

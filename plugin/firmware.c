@@ -62,6 +62,7 @@ static bool is_same(const struct ota_upload_row *a, const struct ota_upload_row 
 }
 
 struct search {
+    const struct ota_core *core;
     const struct ota_upload_row *wanted;
     struct ota_upload_row same; /* id 0: none */
     int of_user;
@@ -70,6 +71,9 @@ struct search {
 static bool look_at(void *data, const struct ota_upload_row *row)
 {
     struct search *search = data;
+    if (ota_fleet_product_by_id(&search->core->fleet, row->product_id) == NULL) {
+        return true; /* it goes with its product, which is being deleted */
+    }
     search->of_user += strcmp(row->user, search->wanted->user) == 0;
     if (is_same(row, search->wanted)) {
         search->same = *row;
@@ -117,7 +121,7 @@ enum ota_err ota_firmware_announce(struct ota_core *core, struct ota_upload_row 
     if (err != OTA_OK) {
         return err;
     }
-    struct search search = {.wanted = row};
+    struct search search = {.core = core, .wanted = row};
     err = ota_upload_each(core->store, look_at, &search, error);
     if (err != OTA_OK) {
         return err;

@@ -115,22 +115,34 @@ void ota_fleet_doom_product(struct ota_fleet *fleet, struct ota_product *product
 {
     take_name(fleet, product);
     product->name[0] = '\0';
+    fleet->device_count -= product->devices;
+    fleet->online_count -= product->online;
     product->next_doomed = fleet->doomed;
     fleet->doomed = product;
     fleet->doom_at = 0;
 }
 
+/* Of a product that is being deleted: its rows go in slices, and nobody sees it any more. */
 static bool is_doomed(const struct ota_device *device)
 {
-    return device != NULL && device->product->name[0] == '\0';
+    return device->product->name[0] == '\0';
+}
+
+static struct ota_device *device_at(const struct ota_fleet *fleet, int64_t id)
+{
+    size_t page = (size_t)id / OTA_PAGE;
+    if (id <= 0 || page >= fleet->page_count || fleet->pages[page] == NULL) {
+        return NULL;
+    }
+    return fleet->pages[page][(size_t)id % OTA_PAGE];
 }
 
 bool ota_fleet_purge(struct ota_fleet *fleet, int ids)
 {
     size_t end = fleet->page_count * OTA_PAGE;
     for (; ids > 0 && fleet->doomed != NULL && fleet->doom_at < end; ids--) {
-        struct ota_device *device = ota_fleet_device_by_id(fleet, (int64_t)fleet->doom_at++);
-        if (is_doomed(device)) {
+        struct ota_device *device = device_at(fleet, (int64_t)fleet->doom_at++);
+        if (device != NULL && is_doomed(device)) {
             ota_fleet_remove_device(fleet, device);
         }
     }
@@ -215,11 +227,8 @@ struct ota_device *ota_fleet_device(const struct ota_fleet *fleet,
 
 struct ota_device *ota_fleet_device_by_id(const struct ota_fleet *fleet, int64_t id)
 {
-    size_t page = (size_t)id / OTA_PAGE;
-    if (id <= 0 || page >= fleet->page_count || fleet->pages[page] == NULL) {
-        return NULL;
-    }
-    return fleet->pages[page][(size_t)id % OTA_PAGE];
+    struct ota_device *device = device_at(fleet, id);
+    return device != NULL && !is_doomed(device) ? device : NULL;
 }
 
 static bool ensure_page(struct ota_fleet *fleet, size_t page)
@@ -306,7 +315,7 @@ void ota_fleet_remove_device(struct ota_fleet *fleet, struct ota_device *device)
                      device);
     fleet->pages[device->id / OTA_PAGE][device->id % OTA_PAGE] = NULL;
     device->product->devices--;
-    fleet->device_count--;
+    fleet->device_count -= !is_doomed(device);
     free_device(device);
 }
 
@@ -538,7 +547,9 @@ void ota_fleet_set_conn(struct ota_fleet *fleet, struct ota_device *device, stru
         conn->devices = device;
     }
     device->product->online += (uint32_t)change;
-    fleet->online_count += (uint32_t)change;
+    if (!is_doomed(device)) { /* else it was taken off with its product */
+        fleet->online_count += (uint32_t)change;
+    }
 }
 
 static void free_all_devices(struct ota_fleet *fleet)

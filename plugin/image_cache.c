@@ -136,7 +136,8 @@ static enum ota_err fill(struct ota_images *images, struct ota_image *image,
         goto out;
     }
     err = ota_reader_copy_image(images->reader, image->id, image->size, fd, error);
-    if (err != OTA_OK) {
+    if (err != OTA_OK) { /* an error that is set already stays */
+        (void)ota_error_set(error, err, NULL, "image %lld can't be read", (long long)image->id);
         goto out;
     }
     bytes = mmap(NULL, (size_t)image->size, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);

@@ -32,7 +32,7 @@ static void escape(const char *text, char *out, size_t size)
     size_t n = 0;
     for (; *text != '\0' && n + 5 < size; text++) {
         unsigned char c = (unsigned char)*text;
-        if (c < 0x20 || c >= 0x7f || c == '\\') {
+        if (c < 0x20 || c >= 0x7f || c == '\\' || c == '"') {
             n += (size_t)snprintf(out + n, size - n, "\\x%02x", c);
         } else {
             out[n++] = (char)c;
@@ -56,6 +56,23 @@ void ota_intake_refuse(struct ota_intake *intake, const struct mosquitto *client
     escape(id != NULL ? id : "(no id)", shown, sizeof shown);
     ota_log(OTA_LOG_WARNING, "report of client \"%s\" refused: %s (%llu so far)", shown,
             refusals[reason].sentence, (unsigned long long)intake->refused[reason]);
+}
+
+enum ota_refusal ota_intake_denial(const struct ota_intake *intake, const struct ota_topic *topic)
+{
+    const struct ota_core *core = intake->core;
+    if (topic->product == NULL) {
+        return OTA_REFUSED_IDENTITY;
+    }
+    const struct ota_product *product =
+        ota_fleet_product(&core->fleet, topic->product, topic->product_len);
+    if (product == NULL) {
+        return OTA_REFUSED_UNKNOWN_PRODUCT;
+    }
+    bool may_exist =
+        core->settings.auto_register ||
+        ota_fleet_device(&core->fleet, product, topic->device, topic->device_len) != NULL;
+    return may_exist ? OTA_REFUSED_IDENTITY : OTA_REFUSED_UNKNOWN_DEVICE;
 }
 
 static void answer_version(struct ota_core *core, const struct ota_device *device,

@@ -58,6 +58,10 @@ enum ota_intake_verdict ota_intake_report(struct ota_intake *intake, const struc
 void ota_intake_refuse(struct ota_intake *intake, const struct mosquitto *client,
                        enum ota_refusal reason);
 
+/* Why a client may not report there: what doesn't exist comes before who asks, since a device of a
+ * product that nobody created yet is nobody's mistake but the administrator's. */
+enum ota_refusal ota_intake_denial(const struct ota_intake *intake, const struct ota_topic *topic);
+
 /* "not_json" and the like. */
 const char *ota_refusal_name(enum ota_refusal reason);
 

@@ -15,10 +15,14 @@
 
 #define OTA_EXPORT __attribute__((visibility("default")))
 
+/* Kept out of its caller, which all foreign traffic goes through. */
+#define OTA_SLOW_PATH __attribute__((noinline))
+
 /* MOSQ_ERR_PLUGIN_IGNORE of 2.1: as if not registered. 2.0 doesn't know it. */
 #define OTA_ERR_PLUGIN_IGNORE 32
 
 #define OTA_SHADOW_WARNING_MS 60000
+#define OTA_NO_TICK_MS        5000
 
 struct plugin {
     mosquitto_plugin_id_t *id;
@@ -53,7 +57,8 @@ static int deny(struct plugin *plugin, const struct mosquitto_evt_acl_check *eve
                 const struct ota_topic *topic)
 {
     if (event->access == MOSQ_ACL_WRITE && topic->kind == OTA_TOPIC_REPORT) {
-        ota_intake_refuse(&plugin->service.intake, event->client, OTA_REFUSED_IDENTITY);
+        ota_intake_refuse(&plugin->service.intake, event->client,
+                          ota_intake_denial(&plugin->service.intake, topic));
     }
     return MOSQ_ERR_ACL_DENIED;
 }
@@ -65,7 +70,8 @@ static enum ota_access_op op_of(int access)
                                           : OTA_ACCESS_RECEIVE;
 }
 
-static int on_dollar_acl(struct plugin *plugin, const struct mosquitto_evt_acl_check *event)
+OTA_SLOW_PATH static int on_dollar_acl(struct plugin *plugin,
+                                       const struct mosquitto_evt_acl_check *event)
 {
     struct ota_service *service = &plugin->service;
     struct ota_topic topic = ota_topic_parse(&service->access, event->topic);
@@ -128,7 +134,8 @@ static void note_shadow(struct plugin *plugin, const struct mosquitto *client)
     }
 }
 
-static int on_dollar_message(struct plugin *plugin, const struct mosquitto_evt_message *event)
+OTA_SLOW_PATH static int on_dollar_message(struct plugin *plugin,
+                                           const struct mosquitto_evt_message *event)
 {
     struct ota_service *service = &plugin->service;
     struct ota_topic topic = ota_topic_parse(&service->access, event->topic);
@@ -142,7 +149,8 @@ static int on_dollar_message(struct plugin *plugin, const struct mosquitto_evt_m
     const char *username = ota_broker_username(event->client);
     if (topic.kind != OTA_TOPIC_REPORT || ota_access_check(&service->access, OTA_ACCESS_PUBLISH,
                                                            &topic, username) != OTA_ACCESS_ALLOW) {
-        ota_intake_refuse(&service->intake, event->client, OTA_REFUSED_IDENTITY);
+        ota_intake_refuse(&service->intake, event->client,
+                          ota_intake_denial(&service->intake, &topic));
         return MOSQ_ERR_ACL_DENIED;
     }
     if (event->retain) {
@@ -171,6 +179,15 @@ static int on_message(int kind, void *data, void *userdata)
     return on_dollar_message(userdata, event);
 }
 
+/* With per_listener_settings Mosquitto 2.0 never ticks, and nothing would ever be answered. */
+static void check_ticks(const struct plugin *plugin)
+{
+    if (ota_now_coarse() - plugin->service.ticked_at > OTA_NO_TICK_MS) {
+        ota_log(OTA_LOG_ERROR, "the broker gives no ticks, so no command is answered: set "
+                               "per_listener_settings false in mosquitto.conf");
+    }
+}
+
 /* Never anything but success: another code would disconnect the admin. */
 static int on_control(int kind, void *data, void *userdata)
 {
@@ -184,6 +201,7 @@ static int on_control(int kind, void *data, void *userdata)
     plugin->acl_passed = NULL;
     enum ota_role role = ota_roles_of(&service->roles, ota_broker_username(event->client));
     if (role != OTA_ROLE_NONE && !event->retain && !ota_broker_is_bridge(event->client)) {
+        check_ticks(plugin);
         ota_control_receive(service->control, event->client, role, event->payload,
                             event->payloadlen);
     }

@@ -115,6 +115,7 @@ static enum ota_err build(struct ota_service *service, struct ota_error *error)
     if (err != OTA_OK) {
         return err;
     }
+    service->ticked_at = ota_now_mono();
     service->core.cut = cut;
     service->core.cut_data = service;
     ota_dispatch_init(&service->dispatch, &service->core);
@@ -177,23 +178,15 @@ void ota_service_reload(struct ota_service *service)
     ota_log(OTA_LOG_NOTICE, "roles were read again");
 }
 
-static void do_tick(struct ota_service *service, int64_t now)
+void ota_service_work(struct ota_service *service)
 {
     ota_core_tick_clock(&service->core);
+    service->core.wake_at = service->core.mono_now + OTA_IDLE_LOOK_MS;
+    service->ticked_at = service->core.mono_now;
     ota_control_tick(service->control);
     ota_dispatch_tick(&service->dispatch);
     ota_log_flush();
-    service->next_look = now + OTA_IDLE_LOOK_MS;
-}
-
-/* Called in every loop of the broker: foreign traffic pays for what is done here. */
-void ota_service_tick(struct ota_service *service)
-{
-    int64_t now = ota_now_coarse();
-    if (now >= service->next_look || ota_control_is_due(service->control) ||
-        ota_due_when(&service->core) <= now) {
-        do_tick(service, now);
-    }
+    ota_core_wake(&service->core, ota_due_when(&service->core));
 }
 
 struct ota_device *ota_service_device(const struct ota_service *service,

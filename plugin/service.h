@@ -9,6 +9,7 @@
 #define OTA_SERVICE_H
 
 #include "access.h"
+#include "broker.h"
 #include "control.h"
 #include "options.h"
 
@@ -21,7 +22,7 @@ struct ota_service {
     struct ota_dispatch dispatch;
     struct ota_surroundings around;
     struct ota_control *control;
-    int64_t next_look; /* monotonic ms: nothing is due before */
+    int64_t ticked_at; /* monotonic ms */
     int64_t warned_at; /* monotonic ms: of shadowing */
 };
 
@@ -34,7 +35,16 @@ void ota_service_stop(struct ota_service *service);
 /* Reads roles_file again; on an error the old roles stay. */
 void ota_service_reload(struct ota_service *service);
 
-void ota_service_tick(struct ota_service *service);
+/* What is due, for a few milliseconds. */
+void ota_service_work(struct ota_service *service);
+
+/* Called in every loop of the broker: foreign traffic pays for what is done here. */
+static inline void ota_service_tick(struct ota_service *service)
+{
+    if (ota_now_coarse() >= service->core.wake_at) {
+        ota_service_work(service);
+    }
+}
 
 /* The known device that the topic names, or NULL. */
 struct ota_device *ota_service_device(const struct ota_service *service,

@@ -54,7 +54,7 @@ struct ota_device {
     int64_t trip;    /* the byte at which the fault strikes */
     int64_t at_tick; /* bytes at the last tick */
     int64_t from;    /* bytes at this fetch's start */
-    bool overflow, broken;
+    bool overflow, broken, started_over;
     unsigned percent; /* last said */
     struct ota_timer tick;
     struct ota_timer step; /* then next is called */

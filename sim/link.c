@@ -284,8 +284,10 @@ static void take_turn(struct ota_link *link)
     struct ota_net *net = link->net;
     int64_t now_us = net->loop->now * 1000;
     if (!link->slotted) {
-        int64_t slot = net->next_slot_us > now_us ? net->next_slot_us : now_us;
-        net->next_slot_us = slot + net->gap_us;
+        int64_t *next = &net->next_slot_us[link->is_first];
+        int64_t slot = *next > now_us ? *next : now_us;
+        *next = slot + net->gap_us;
+        link->is_first = false;
         link->slotted = true;
         if (slot > now_us) {
             after(link, (slot - now_us + 999) / 1000);
@@ -329,6 +331,7 @@ enum ota_err ota_link_init(struct ota_link *link, struct ota_error *error)
 {
     link->fd = -1;
     link->state = OTA_LINK_AWAY;
+    link->is_first = true;
     return ota_loop_timer(link->net->loop, &link->timer, fire, link, error);
 }
 

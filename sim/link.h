@@ -22,9 +22,11 @@ struct ota_net {
     struct ota_addresses addresses;
     size_t current; /* the address that worked last */
     int port, keepalive;
-    struct ota_tls *tls;  /* NULL: plain TCP */
-    int64_t gap_us;       /* between two connections */
-    int64_t next_slot_us; /* when the next one may start */
+    struct ota_tls *tls; /* NULL: plain TCP */
+    int64_t gap_us;      /* between two connections */
+    /* When the next one may start: by whether it is a device's first, else they'd queue together.
+     */
+    int64_t next_slot_us[2];
 };
 
 struct ota_link_backoff {
@@ -69,6 +71,7 @@ struct ota_link {
     enum ota_link_state state;
     enum ota_link_leave leave;
     bool wanted, hurry, slotted, tcp_up;
+    bool is_first;
     size_t tried; /* addresses that refused since the last wait */
     int64_t wait;
     struct ota_timer timer;

@@ -68,6 +68,8 @@ static void end(struct ota_transfer *transfer, CURLcode code)
     struct ota_transfer_end result = {
         .complete = code == CURLE_OK,
         .stopped = transfer->stopped,
+        .hopeless = code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT ||
+                    code == CURLE_PEER_FAILED_VERIFICATION,
         .reason = transfer->error[0] != '\0' ? transfer->error : curl_easy_strerror(code),
     };
     curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &result.status);

@@ -36,6 +36,7 @@ struct ota_transfer_end {
     long status;   /* 0: none came */
     bool complete; /* the answer came as a whole */
     bool stopped;  /* one of the callbacks said so */
+    bool hopeless; /* the same URL won't do better */
     const char *reason;
 };
 

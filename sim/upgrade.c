@@ -307,20 +307,24 @@ void ota_upgrade_tick(void *arg)
     }
 }
 
+static bool is_body(long status)
+{
+    return status == 200 || status == 206;
+}
+
 static bool on_head(void *arg, const struct ota_transfer_head *head)
 {
     struct ota_device *device = arg;
     struct ota_image *image = &device->image;
     if (device->vendor) {
-        return head->status == 200 || head->status == 206; /* and appends, whatever it is */
+        return is_body(head->status); /* and appends, whatever it is */
     }
     if (head->status == 200 && image->received > 0) {
         device->broken =
             ota_image_start(image, &device->notice, device->world->options->save, NULL) != OTA_OK;
     }
     snprintf(image->etag, sizeof image->etag, "%s", head->etag);
-    return !device->broken && (head->status == 200 || head->status == 206) &&
-           head->offset == image->received;
+    return !device->broken && is_body(head->status) && head->offset == image->received;
 }
 
 static bool on_bytes(void *arg, const void *data, size_t len)
@@ -356,7 +360,7 @@ static int code_of(long status)
 
 static void end_as_vendor(struct ota_device *device, const struct ota_transfer_end *end)
 {
-    bool cut = end->status == 0 || end->status == 200 || end->status == 206;
+    bool cut = end->status == 0 || is_body(end->status);
     int code = code_of(end->status);
     fail(device, code != 0 ? code : cut ? FAILED : TIMED_OUT);
 }
@@ -372,18 +376,30 @@ static void try_again(struct ota_device *device, const char *reason)
     ota_device_after(device, OTA_FIRST_TRY_MS << device->tries++, request);
 }
 
+/* Another file than the one that was begun: from the start, but not for ever. */
+static void start_over(struct ota_device *device)
+{
+    if (device->started_over) {
+        fail(device, FAILED);
+        return;
+    }
+    device->started_over = true;
+    ota_image_drop(&device->image);
+    try_again(device, "range not satisfiable");
+}
+
 static void end_badly(struct ota_device *device, const struct ota_transfer_end *end)
 {
     int code = code_of(end->status);
-    if (device->broken) {
-        fail(device, FAILED);
-    } else if (code != 0) {
+    bool refused = end->status >= 300 && end->status < 500 && end->status != 429;
+    if (code != 0) {
         fail(device, code);
     } else if (end->status == 416) {
-        ota_image_drop(&device->image); /* another file than we had begun */
-        try_again(device, "range not satisfiable");
-    } else if (end->status >= 300 && end->status < 500 && end->status != 429) {
+        start_over(device);
+    } else if (device->broken || refused || end->hopeless) {
         fail(device, FAILED);
+    } else if (end->complete && is_body(end->status)) {
+        fail(device, MISMATCH); /* all of it, and less than the notice said */
     } else {
         try_again(device, end->status >= 500 ? "the server's error" : end->reason);
     }
@@ -478,6 +494,7 @@ static void fetch(struct ota_device *device)
     }
     device->trip = trips ? device->notice.size * device->fault.percent / 100 : INT64_MAX;
     device->tries = 0;
+    device->started_over = false;
     device->from = device->at_tick = device->image.received;
     ota_device_tell(device, OTA_EVENT_DOWNLOAD_START, "{s:s, s:I}", "url", device->notice.url,
                     "offset", (json_int_t)device->image.received);
@@ -522,10 +539,12 @@ static void ignore(struct ota_device *device, const char *what, const char *reas
 
 static void tell_notice(struct ota_device *device, const struct ota_notice *notice)
 {
-    ota_device_tell(device, OTA_EVENT_NOTICE, "{s:s, s:I, s:o*, s:s*}", "version", notice->version,
-                    "size", (json_int_t)notice->size, "task",
-                    notice->task == 0 ? NULL : json_integer(notice->task), "signature",
-                    notice->is_signed ? "signed" : NULL);
+    const char *is_signed = notice->is_signed ? "signed" : NULL;
+    /* json_pack() can leave texts out, but no numbers. */
+    ota_device_tell(device, OTA_EVENT_NOTICE,
+                    notice->task == 0 ? "{s:s, s:s*, s:I}" : "{s:s, s:s*, s:I, s:I}", "version",
+                    notice->version, "signature", is_signed, "size", (json_int_t)notice->size,
+                    "task", (json_int_t)notice->task);
 }
 
 static void take(struct ota_device *device, const struct ota_notice *notice)

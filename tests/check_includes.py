@@ -34,7 +34,7 @@ LAYERS = {
         "util table store seam pure url domain http door",
     ),
     "glue": (
-        "plugin.* broker_mosquitto.* options.*",
+        "plugin.* broker_mosquitto.* broker_thread.* options.* service.*",
         "util table store seam pure url domain http door glue",
     ),
 }

@@ -59,7 +59,9 @@ static enum ota_err find_upload(struct ota_call *call, bool of_anybody, struct o
 {
     int64_t id = ota_field_int(call->fields, "upload", 0);
     enum ota_err err = ota_upload_get(call->core->store, id, row, &call->error);
-    if (err == OTA_NOT_FOUND ||
+    bool orphan =
+        err == OTA_OK && ota_fleet_product_by_id(&call->core->fleet, row->product_id) == NULL;
+    if (err == OTA_NOT_FOUND || orphan ||
         (err == OTA_OK && !of_anybody && strcmp(row->user, call->user) != 0)) {
         return ota_error_set(&call->error, OTA_NOT_FOUND, "upload",
                              "you have no unfinished upload %lld: announce the file again",

@@ -6,8 +6,11 @@
 
 #include "store_internal.h"
 
-/* A checkpoint that couldn't finish, because of a commit or a reader, is repeated after this. */
-#define PAUSE_MS 5
+/*
+ * A checkpoint that a commit or a reader kept from being complete is repeated after this. Each
+ * costs two syncs of the disk, and finds fewer pages that were written more than once.
+ */
+#define PAUSE_MS 50
 /* How long the writer waits at most; a reader that never ends must not hold the broker. */
 #define HOLD_MS  2000
 
@@ -19,9 +22,11 @@ struct ota_checkpoint {
     struct ota_conn conn; /* the thread's alone */
     pthread_t thread;
     pthread_mutex_t lock;
-    pthread_cond_t wake; /* wanted or stop */
+    pthread_cond_t wake; /* wanted, urgent or stop */
     pthread_cond_t done; /* rounds */
     bool wanted;
+    bool urgent; /* the writer waits */
+    bool running;
     bool stop;
     unsigned rounds; /* checkpoints that have ended */
     int hold_pages;  /* the writer's: where it is held the next time */
@@ -51,18 +56,29 @@ static bool checkpoint_once(struct ota_checkpoint *checkpoint)
     return rc == SQLITE_OK && pages >= 0 && pages == copied;
 }
 
-/* Called and returns with the lock held. */
+/* The two that follow, and hold, are called, and return, with the lock held. */
+static void pause_thread(struct ota_checkpoint *checkpoint)
+{
+    struct timespec until = deadline_in(PAUSE_MS);
+    int rc = 0;
+    while (!checkpoint->stop && !checkpoint->urgent && rc == 0) {
+        rc = pthread_cond_timedwait(&checkpoint->wake, &checkpoint->lock, &until);
+    }
+}
+
 static void work_once(struct ota_checkpoint *checkpoint)
 {
     checkpoint->wanted = false;
+    checkpoint->urgent = false;
+    checkpoint->running = true;
     (void)pthread_mutex_unlock(&checkpoint->lock);
     bool complete = checkpoint_once(checkpoint);
     (void)pthread_mutex_lock(&checkpoint->lock);
+    checkpoint->running = false;
     checkpoint->rounds++;
     (void)pthread_cond_broadcast(&checkpoint->done);
-    if (!complete && !checkpoint->stop) {
-        struct timespec until = deadline_in(PAUSE_MS);
-        (void)pthread_cond_timedwait(&checkpoint->done, &checkpoint->lock, &until);
+    if (!complete) {
+        pause_thread(checkpoint);
     }
 }
 
@@ -71,7 +87,7 @@ static void *run(void *data)
     struct ota_checkpoint *checkpoint = data;
     (void)pthread_mutex_lock(&checkpoint->lock);
     while (!checkpoint->stop) {
-        if (checkpoint->wanted) {
+        if (checkpoint->wanted || checkpoint->urgent) {
             work_once(checkpoint);
         } else {
             (void)pthread_cond_wait(&checkpoint->wake, &checkpoint->lock);
@@ -160,15 +176,15 @@ void ota_checkpoint_stop(struct ota_checkpoint *checkpoint)
     free_checkpoint(checkpoint);
 }
 
-/* Waits, with the lock held, until a checkpoint that saw all of the WAL has ended. */
+/* Waits until a checkpoint that saw all of the WAL has ended. */
 static void hold(struct ota_checkpoint *checkpoint)
 {
     struct timespec until = deadline_in(HOLD_MS);
-    /* The one that may be under way began before the last commit: it doesn't count. */
-    unsigned target = checkpoint->rounds + 2;
+    /* One that is under way began before the last commit: it doesn't count. */
+    unsigned target = checkpoint->rounds + (checkpoint->running ? 2 : 1);
     int rc = 0;
     while ((int)(target - checkpoint->rounds) > 0 && rc == 0) {
-        checkpoint->wanted = true;
+        checkpoint->urgent = true;
         (void)pthread_cond_signal(&checkpoint->wake);
         rc = pthread_cond_timedwait(&checkpoint->done, &checkpoint->lock, &until);
     }

@@ -30,7 +30,7 @@
 #define OTA_KEY_SIZE   32
 #define OTA_TAGS_TEXT  (OTA_TAGS_MAX * (OTA_TAG_MAX + 1))
 #define OTA_SIGNATURE_MAX 128 /* base64 characters */
-#define OTA_LIST_EXAMINED 5000 /* rows that one list call may look at (control-api.md) */
+#define OTA_LIST_EXAMINED 1000 /* rows that one list call looks at: 5 ms where each is a page */
 #define OTA_EVENTS_MAX 1000 /* of a longer history only the newest are told */
 
 struct ota_store;

@@ -32,8 +32,8 @@ enum {
 
 /* All that can change, but finished_at. */
 #define CHANGES                                                                                    \
-    "from_version = :from_version, status = :status, confirmation = :confirmation, "               \
-    "ending = :ending, attempt = :attempt, percent = :percent, result_code = :result_code, "       \
+    "status = :status, confirmation = :confirmation, ending = :ending, attempt = :attempt, "       \
+    "percent = :percent, result_code = :result_code, "                                             \
     "device_message = :device_message, flags = :flags, retries = :retries, sent_at = :sent_at, "   \
     "updated_at = :updated_at, deadline_ms = :deadline_ms, settle_until_ms = :settle_until_ms, "   \
     "last_event = :last_event"
@@ -128,7 +128,6 @@ static void read_row(struct ota_query *query, struct ota_task_row *row)
 /* All that can change, but last_event. */
 static void bind_changes(struct ota_query *query, const struct ota_task_row *row)
 {
-    ota_bind_word(query, ":from_version", row->from_version);
     ota_bind_int(query, ":status", row->status);
     ota_bind_int(query, ":confirmation", row->confirmation);
     ota_bind_int(query, ":ending", row->ending);
@@ -156,6 +155,7 @@ static enum ota_err insert_row(struct ota_store *store, const struct ota_task_ro
     ota_bind_int(&query, ":firmware_id", row->firmware_id);
     ota_bind_id(&query, ":batch_id", row->batch_id);
     ota_bind_text(&query, ":version", row->version);
+    ota_bind_word(&query, ":from_version", row->from_version);
     ota_bind_int(&query, ":timeout_ms", row->timeout_ms);
     ota_bind_int(&query, ":retry_max", row->retry_max);
     ota_bind_int(&query, ":retry_delay_ms", row->retry_delay_ms);
@@ -246,6 +246,9 @@ enum ota_err ota_task_change(struct ota_store *store, struct ota_task_row *row,
     }
     if (err == OTA_NOT_FOUND) {
         err = write_change(store, CHANGE_FINISHED, row, last_event, error);
+        if (err == OTA_OK && row->finished_at == 0) { /* an old task that is tried again */
+            err = set_last_task(store, row->device_id, row->id, error);
+        }
     }
     if (err == OTA_OK) {
         row->last_event = last_event;

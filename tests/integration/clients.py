@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """MQTT clients of a broker under test: any, an admin, a device."""
 import base64
+import contextlib
 import hashlib
 import itertools
 import json
@@ -142,7 +143,8 @@ class Client:
         self.connected = False
 
     def close(self):
-        self.mqtt.disconnect()
+        with contextlib.suppress(OSError):  # the connection may be broken on purpose
+            self.mqtt.disconnect()
         self.mqtt.loop_stop()
 
     def _wait_ack(self, mid, timeout=TIMEOUT):

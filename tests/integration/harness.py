@@ -4,9 +4,11 @@
 Nothing here sleeps for luck: who waits is woken by the message, the log line or the exit that it
 waits for.
 """
+import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 from pathlib import Path
@@ -68,6 +70,7 @@ class Broker:
         self.plugin = plugin
         self.db_path = self.folder / "ota.db"
         self.options = {**self._default_options(), **(options or {})}
+        self.config_text = None
         self.process = None
         self.log = []
         self._changed = threading.Condition()
@@ -94,7 +97,9 @@ class Broker:
         """Returns when the broker runs; raises BrokerDied, with its log, where it doesn't."""
         assert self.process is None, "it runs already"
         assert PLUGIN.exists() or not self.plugin, f"{PLUGIN} isn't built; scripts/build does it"
-        config = self._write_config()
+        self.config_text = self.make_config()
+        config = self.folder / "mosquitto.conf"
+        config.write_text(self.config_text)
         first_line = len(self.log)
         self.process = subprocess.Popen(
             [MOSQUITTO, "-c", config],
@@ -108,11 +113,21 @@ class Broker:
         self._reader.start()
         try:
             self.wait_log(r"mosquitto version \S+ running", since=first_line)
+            self._wait_loop()
         except BrokerDied:
             self._expected_end = True  # told once is enough
             self.process = None
             raise
         return self
+
+    def _wait_loop(self):
+        """Waits for the first answer. Before its loop turns Mosquitto forgets a SIGTERM."""
+        connect = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00"
+        port = self.port if f"listener {self.port} " in self.config_text else self.tls_port
+        with socket.create_connection(("127.0.0.1", port), TIMEOUT) as probe:
+            with contextlib.suppress(ConnectionError):  # a TLS listener hangs up
+                probe.sendall(connect)
+                probe.recv(4)
 
     def stop(self):
         """SIGTERM, and waits for the end. Fails unless the broker ended well."""
@@ -182,7 +197,7 @@ class Broker:
 
     # -- its configuration
 
-    def _write_config(self):
+    def make_config(self):
         lines = ["allow_anonymous false" if self.users else "allow_anonymous true"]
         lines += ["per_listener_settings false", "set_tcp_nodelay true"]
         if os.geteuid() == 0:
@@ -199,9 +214,7 @@ class Broker:
         lines += [self.config, f"listener {self.port} 127.0.0.1"]
         if self.tls:
             lines += self._tls_listener()
-        path = self.folder / "mosquitto.conf"
-        path.write_text("\n".join(lines) + "\n")
-        return path
+        return "\n".join(lines) + "\n"
 
     def _tls_listener(self):
         return [

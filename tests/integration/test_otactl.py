@@ -474,6 +474,7 @@ def test_sizes_and_versions_with_bars(otactl, server):
     lines = otactl("version", "list", "p").stdout.splitlines()
     assert [line.count("█") for line in lines[1:]] == [20, 10, 0]
     assert lines[1].startswith("0.0.1    yes           100  ")
+    assert lines[0] == "version  uploaded  devices" and lines[3] == "0.0.3    no              0"
 
 
 def test_text_from_devices_does_not_steer_the_terminal(otactl, server):
@@ -516,6 +517,21 @@ def test_warnings_stand_on_lines_of_their_own(otactl, server):
 def test_nobody_listens(bare):
     assert "Connection refused" in bare("info", code=3).stderr
     assert json.loads(bare("info", "--json", code=3).stderr)["code"] == "connection"
+
+
+def test_a_host_that_swallows_everything(environment):
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        place = full.getsockname()
+        waiting = [socket.socket() for _ in range(3)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(place)
+        run = Tool(environment, place[1])("--timeout", 1, "info", code=3)
+        assert "did not answer within 1 s" in run.stderr
+        for one in waiting:
+            one.close()
 
 
 def test_no_such_host(bare):
@@ -870,6 +886,21 @@ def test_watch_until_it_succeeded(otactl, server):
     assert lines[-2] == "2025-11-24 17:03:17  upgraded successfully: the device reports it"
     assert lines[-1] == "upgraded successfully (confirmed)"
     assert len(lines) == 8
+
+
+def test_watch_of_a_history_that_is_too_long_to_be_answered_whole(otactl, server):
+    """The server answers the last few entries only."""
+    whole = history(*({"status": "downloading", "percent": n} for n in range(5)),
+                    {"status": "succeeded", "confirmation": "confirmed"})
+
+    def answer(command):
+        data = whole(command)
+        return {**data, "events": data["events"][-2:]}
+
+    server.answer = answer
+    lines = otactl("task", "watch", 7).stdout.splitlines()
+    assert [line[21:] for line in lines[1:-1]] == [
+        *(f"downloading {n} %" for n in range(5)), "upgraded successfully"]
 
 
 def test_upgrade_and_watch(otactl, server):

@@ -527,7 +527,7 @@ def test_a_url_that_is_no_http(server, files, otasim):
     sim = otasim(*FAST, "--exit-when-done")
     run(server, sim, notice(files(), url="file:///etc/passwd"))
     assert sim.wait_end(TIMEOUT * 3) == 1
-    assert "done" not in server.words()
+    assert server.words()[-1] == "fail -5"
 
 
 def test_comes_back_after_the_broker_was_away(plain, server, otasim):
@@ -761,7 +761,7 @@ def test_vendor_byte_for_byte(plain, server, files, otasim):
         (other % "burning", 1),
         (other % "done", 1),
     ]
-    assert sim.names()[-3:] == ["exited", "disconnected", "summary"] or "exited" in sim.names()
+    assert "exited" in sim.names()
     plain.wait_log(r"as sensorhall-1 \(p2, c1, k120")
     plain.wait_log(r"\$ota/update/sensor/hall-1 \(QoS 1\)")
 
@@ -862,7 +862,7 @@ def test_vendor_gives_up_a_pause(server, files, otasim):
 def test_vendor_resumes_by_the_versions_name(server, files, otasim):
     http = files()
     http.misbehave = [("cut", 30000)]
-    sim = otasim(*VENDOR, "--exit-when-done")
+    sim = otasim(*VENDOR)
     run(server, sim, notice(http))
     server.wait("fail -5")
     server.wait(f"version {OLD}", count=2)

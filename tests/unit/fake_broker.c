@@ -195,6 +195,12 @@ int64_t ota_now_mono(void)
     return atomic_load(&mono_ms);
 }
 
+/* As far behind as the real one may be. */
+int64_t ota_now_coarse(void)
+{
+    return ota_now_mono() / 10 * 10;
+}
+
 int64_t ota_now_unix(void)
 {
     return atomic_load(&unix_ms);
