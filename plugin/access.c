@@ -17,7 +17,7 @@ enum ota_err ota_access_parse_identity(const char *text, struct ota_access *acce
                  {"username:%p%d", OTA_IDENTITY_JOINED},
                  {"none", OTA_IDENTITY_NONE}};
     access->form_count = 0;
-    while (*text != '\0') {
+    for (bool more = true; more;) {
         size_t len = strcspn(text, ",");
         size_t i = 0;
         while (i < 3 && (strlen(forms[i].text) != len || strncmp(forms[i].text, text, len) != 0)) {
@@ -25,12 +25,13 @@ enum ota_err ota_access_parse_identity(const char *text, struct ota_access *acce
         }
         if (i == 3 || access->form_count == OTA_IDENTITY_FORMS_MAX) {
             return ota_error_set(error, OTA_INVALID_REQUEST, "device_identity",
-                                 "takes username:%%p/%%d, username:%%p%%d, several of them with "
-                                 "commas between, or none");
+                                 "plugin_opt_device_identity: may be username:%%p/%%d, "
+                                 "username:%%p%%d, several of them with commas between, or none");
         }
         access->forms[access->form_count++] = forms[i].form;
         text += len;
-        text += *text == ',';
+        more = *text == ',';
+        text += more;
     }
     return OTA_OK;
 }
@@ -121,7 +122,8 @@ struct ota_topic ota_topic_parse(const struct ota_access *access, const char *te
         topic.kind = OTA_TOPIC_GATEWAY;
     } else if (first_level(text, CONTROL_SPACE, sizeof CONTROL_SPACE - 1, &rest) &&
                could_be_level(rest, "ota")) {
-        topic.kind = OTA_TOPIC_CONTROL;
+        /* a wildcard aims at what other plugins tell their admins, too: no role of ours covers it */
+        topic.kind = rest[1] == 'o' ? OTA_TOPIC_CONTROL : OTA_TOPIC_UNKNOWN;
     }
     if (shared && (topic.kind == OTA_TOPIC_UPDATE || topic.kind == OTA_TOPIC_BLOCK)) {
         topic.kind = OTA_TOPIC_UNKNOWN; /* what is for one device is shared with nobody */

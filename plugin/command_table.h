@@ -117,7 +117,7 @@ const struct ota_command *ota_command_find(const char *name);
 /* Parameter of that key, or NULL. */
 const struct ota_param *ota_command_param(const struct ota_command *command, const char *key);
 
-/* The longest requestId and correlationData, in bytes. */
+/* The longest requestId, in characters. */
 #define OTA_REQUEST_ID_MAX     64
 #define OTA_COMMANDS_A_MESSAGE 100
 #define OTA_LIST_DEFAULT       100

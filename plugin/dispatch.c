@@ -47,7 +47,7 @@ static void put_off(struct ota_core *core, const struct ota_error *error)
 static bool wants_notice(const struct ota_core *core, const struct ota_task *task)
 {
     return task->next_notice != 0 && task->next_notice <= core->mono_now &&
-           task->device->conn != NULL && !task->device->hold &&
+           task->device->conn != NULL && !ota_tasks_is_held(task) &&
            (task->up.status != OTA_WAITING || task->up.deadline <= core->service_ms);
 }
 
@@ -94,7 +94,7 @@ static enum ota_err do_slice(struct ota_dispatch *dispatch, struct ota_error *er
 {
     struct ota_core *core = dispatch->core;
     struct ota_task *task;
-    int64_t end = core->mono_now + OTA_SLICE_MS;
+    int64_t end = ota_now_mono() + OTA_SLICE_MS; /* commands had their own share of this tick */
     for (int i = 0; i < OTA_SLICE_TASKS && dispatch->notice_tokens >= 1.0; i++) {
         task = ota_due_first(core, core->mono_now);
         if (task == NULL || ota_now_mono() >= end) {
@@ -143,18 +143,42 @@ static void earn_notices(struct ota_dispatch *dispatch)
 /* --- what may be written later ------------------------------------------------------------------
  */
 
+static uint32_t hour_of(int64_t unix_ms)
+{
+    return (uint32_t)(unix_ms / OTA_HOUR_MS);
+}
+
+static void run_written(struct ota_core *core, struct ota_effect *effect)
+{
+    struct ota_device *device = effect->item;
+    (void)core;
+    if (device->task != NULL) {
+        device->task->percent_dirty = false;
+    }
+    device->seen_hour = hour_of(device->last_seen);
+}
+
+static void drop_written(struct ota_core *core, struct ota_effect *effect)
+{
+    ota_fleet_mark_dirty(&core->fleet, effect->item);
+}
+
 static enum ota_err write_late(struct ota_core *core, struct ota_device *device,
                                struct ota_error *error)
 {
+    struct ota_effect *effect = ota_core_after(core, run_written, drop_written);
+    if (effect == NULL) {
+        ota_fleet_mark_dirty(&core->fleet, device);
+        return ota_error_set(error, OTA_INTERNAL, NULL, "out of memory");
+    }
+    effect->item = device;
     enum ota_err err = OTA_OK;
     if (device->task != NULL && device->task->percent_dirty) {
         err = ota_task_set_percent(core->store, device->task->id, device->task->up.percent, error);
-        device->task->percent_dirty = err != OTA_OK;
     }
-    uint32_t hour = (uint32_t)(device->last_seen / OTA_HOUR_MS);
-    if (err == OTA_OK && (device->conn == NULL || hour != device->seen_hour)) {
+    if (err == OTA_OK &&
+        (device->conn == NULL || hour_of(device->last_seen) != device->seen_hour)) {
         err = ota_device_set_last_seen(core->store, device->id, device->last_seen, error);
-        device->seen_hour = hour;
     }
     return err;
 }
@@ -169,6 +193,9 @@ static bool sweep(struct ota_dispatch *dispatch, int rows, int64_t end)
         return false;
     }
     enum ota_err err = ota_core_begin(core, &error);
+    if (err != OTA_OK) {
+        ota_fleet_mark_dirty(&core->fleet, device);
+    }
     for (; err == OTA_OK && device != NULL; rows--) {
         err = write_late(core, device, &error);
         bool go_on = rows > 1 && ota_now_mono() < end;
@@ -227,16 +254,22 @@ static enum ota_err expire_upload(struct ota_core *core, bool *left, struct ota_
     return err;
 }
 
+/* Rows of deleted products go last: until memory has forgotten their devices, no id may be free
+ * to be drawn again. */
 static enum ota_err purge(struct ota_core *core, bool *left, struct ota_error *error)
 {
     bool more = false;
+    *left = ota_fleet_purge(&core->fleet, OTA_PURGE_IDS);
+    if (*left) {
+        return OTA_OK;
+    }
     enum ota_err err = expire_upload(core, left, error);
     if (err == OTA_OK) {
-        err = ota_image_purge(core->store, 4, &more, error);
+        err = ota_product_purge(core->store, OTA_PURGE_ROWS, &more, error);
         *left = *left || more;
     }
-    if (err == OTA_OK) {
-        err = ota_product_purge(core->store, OTA_PURGE_ROWS, &more, error);
+    if (err == OTA_OK) { /* behind the products, whose firmware leaves dead images */
+        err = ota_image_purge(core->store, 4, &more, error);
         *left = *left || more;
     }
     if (err == OTA_OK) {
@@ -256,7 +289,7 @@ static void do_purge(struct ota_dispatch *dispatch)
     }
     dispatch->next_purge = core->mono_now + OTA_PURGE_EVERY_MS;
     struct ota_error error = {0};
-    bool left = ota_fleet_purge(&core->fleet, OTA_PURGE_IDS);
+    bool left = false;
     enum ota_err err = ota_core_begin(core, &error);
     if (err == OTA_OK) {
         err = purge(core, &left, &error);

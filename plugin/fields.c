@@ -90,11 +90,16 @@ static enum ota_err check_tags(const struct ota_param *param, const json_t *valu
                         error);
 }
 
+static bool is_int(const json_t *value, int64_t min, int64_t max)
+{
+    return json_is_integer(value) && json_integer_value(value) >= min &&
+           json_integer_value(value) <= max;
+}
+
 static enum ota_err check_int(const char *key, const json_t *value, int64_t min, int64_t max,
                               struct ota_error *error)
 {
-    if (json_is_integer(value) && json_integer_value(value) >= min &&
-        json_integer_value(value) <= max) {
+    if (is_int(value, min, max)) {
         return OTA_OK;
     }
     return max == INT64_MAX
@@ -105,11 +110,18 @@ static enum ota_err check_int(const char *key, const json_t *value, int64_t min,
                                (long long)max);
 }
 
+static bool is_base64(const char *text, size_t len)
+{
+    size_t used = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
+    return len % 4 == 0 && len - used <= 2 && strspn(text + used, "=") == len - used;
+}
+
 static enum ota_err check_base64(const struct ota_param *param, const json_t *value,
                                  struct ota_error *error)
 {
     size_t len = json_is_string(value) ? json_string_length(value) : 0;
-    if ((int64_t)len < param->min || (int64_t)len > param->max || len % 4 != 0) {
+    if ((int64_t)len < param->min || (int64_t)len > param->max ||
+        !is_base64(json_string_value(value), len)) {
         return ota_error_set(error, OTA_INVALID_REQUEST, param->key,
                              "%s must be padded base64 of %lld to %lld characters", param->key,
                              (long long)param->min, (long long)param->max);
@@ -146,14 +158,10 @@ static enum ota_err check_retry(const struct ota_param *param, const json_t *val
     for (size_t i = 0; good && on != NULL && i < json_array_size(on); i++) {
         good = is_retry_reason(json_array_get(on, i));
     }
-    if (!good) {
-        return wrong(param->key, rule, error);
-    }
-    enum ota_err err = check_int("max", json_object_get(value, "max"), 0, 10, error);
-    if (err == OTA_OK && json_object_get(value, "delaySeconds") != NULL) {
-        err = check_int("delaySeconds", json_object_get(value, "delaySeconds"), 30, 604800, error);
-    }
-    return err;
+    const json_t *delay = json_object_get(value, "delaySeconds");
+    good = good && is_int(json_object_get(value, "max"), 0, 10) &&
+           (delay == NULL || is_int(delay, 30, 604800));
+    return good ? OTA_OK : wrong(param->key, rule, error);
 }
 
 static enum ota_err check_value(const struct ota_param *param, const json_t *value,
@@ -184,13 +192,22 @@ static enum ota_err check_value(const struct ota_param *param, const json_t *val
     return OTA_INTERNAL;
 }
 
+static size_t count_characters(const char *text)
+{
+    size_t count = 0;
+    for (; *text != '\0'; text++) {
+        count += ((unsigned char)*text & 0xc0) != 0x80;
+    }
+    return count;
+}
+
 static enum ota_err check_request_id(const json_t *fields, struct ota_error *error)
 {
     const json_t *id = json_object_get(fields, "requestId");
     if (id == NULL) {
         return OTA_OK;
     }
-    size_t len = json_is_string(id) ? json_string_length(id) : 0;
+    size_t len = json_is_string(id) ? count_characters(json_string_value(id)) : 0;
     if (len < 1 || len > OTA_REQUEST_ID_MAX) {
         return wrong("requestId", "a text of 1 to 64 characters", error);
     }

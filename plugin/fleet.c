@@ -122,39 +122,6 @@ void ota_fleet_doom_product(struct ota_fleet *fleet, struct ota_product *product
     fleet->doom_at = 0;
 }
 
-/* Of a product that is being deleted: its rows go in slices, and nobody sees it any more. */
-static bool is_doomed(const struct ota_device *device)
-{
-    return device->product->name[0] == '\0';
-}
-
-static struct ota_device *device_at(const struct ota_fleet *fleet, int64_t id)
-{
-    size_t page = (size_t)id / OTA_PAGE;
-    if (id <= 0 || page >= fleet->page_count || fleet->pages[page] == NULL) {
-        return NULL;
-    }
-    return fleet->pages[page][(size_t)id % OTA_PAGE];
-}
-
-bool ota_fleet_purge(struct ota_fleet *fleet, int ids)
-{
-    size_t end = fleet->page_count * OTA_PAGE;
-    for (; ids > 0 && fleet->doomed != NULL && fleet->doom_at < end; ids--) {
-        struct ota_device *device = device_at(fleet, (int64_t)fleet->doom_at++);
-        if (device != NULL && is_doomed(device)) {
-            ota_fleet_remove_device(fleet, device);
-        }
-    }
-    if (fleet->doomed == NULL || fleet->doom_at < end) {
-        return fleet->doomed != NULL;
-    }
-    struct ota_product *product = fleet->doomed;
-    fleet->doomed = product->next_doomed;
-    free_product(product);
-    return fleet->doomed != NULL;
-}
-
 uint32_t ota_fleet_unfinished_of(const struct ota_fleet *fleet, const struct ota_product *product)
 {
     uint32_t unfinished = 0;
@@ -223,6 +190,21 @@ struct ota_device *ota_fleet_device(const struct ota_fleet *fleet,
     struct name_key key = {product, name, len};
     return ota_index_find(&fleet->devices, hash_device(fleet, product, name, len), device_equal,
                           &key);
+}
+
+/* Of a product that is being deleted: its rows go in slices, and nobody sees it any more. */
+static bool is_doomed(const struct ota_device *device)
+{
+    return device->product->name[0] == '\0';
+}
+
+static struct ota_device *device_at(const struct ota_fleet *fleet, int64_t id)
+{
+    size_t page = (size_t)id / OTA_PAGE;
+    if (id <= 0 || page >= fleet->page_count || fleet->pages[page] == NULL) {
+        return NULL;
+    }
+    return fleet->pages[page][(size_t)id % OTA_PAGE];
 }
 
 struct ota_device *ota_fleet_device_by_id(const struct ota_fleet *fleet, int64_t id)
@@ -317,6 +299,24 @@ void ota_fleet_remove_device(struct ota_fleet *fleet, struct ota_device *device)
     device->product->devices--;
     fleet->device_count -= !is_doomed(device);
     free_device(device);
+}
+
+bool ota_fleet_purge(struct ota_fleet *fleet, int ids)
+{
+    size_t end = fleet->page_count * OTA_PAGE;
+    for (; ids > 0 && fleet->doomed != NULL && fleet->doom_at < end; ids--) {
+        struct ota_device *device = device_at(fleet, (int64_t)fleet->doom_at++);
+        if (device != NULL && is_doomed(device)) {
+            ota_fleet_remove_device(fleet, device);
+        }
+    }
+    if (fleet->doomed == NULL || fleet->doom_at < end) {
+        return fleet->doomed != NULL;
+    }
+    struct ota_product *product = fleet->doomed;
+    fleet->doomed = product->next_doomed;
+    free_product(product);
+    return fleet->doomed != NULL;
 }
 
 static bool version_equal(const void *item, const void *key)

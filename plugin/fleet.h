@@ -129,6 +129,7 @@ struct ota_device *ota_fleet_add_device(struct ota_fleet *fleet, const struct ot
 struct ota_device *ota_fleet_device(const struct ota_fleet *fleet,
                                     const struct ota_product *product, const char *name,
                                     size_t len);
+/* NULL too while its product is being deleted. */
 struct ota_device *ota_fleet_device_by_id(const struct ota_fleet *fleet, int64_t id);
 void ota_fleet_remove_device(struct ota_fleet *fleet, struct ota_device *device);
 

@@ -25,7 +25,7 @@
 
 #define OTA_HTTP_CONNECTIONS  2000
 #define OTA_HTTP_THREADS      2
-/* Of each connection; a request larger than half of it is answered 431 by the library. */
+/* Of each connection. To a request that doesn't fit the library answers 414 or 431. */
 #define OTA_HTTP_MEMORY       (8 * 1024)
 #define OTA_HTTP_COMPLAINT_MS 1000
 
@@ -446,13 +446,25 @@ static enum ota_err open_parts(struct ota_http *http, const struct ota_http_conf
     return ota_images_open(http->reader, on_image, &http->images, error);
 }
 
+static int connection_limit(const struct ota_http_config *config)
+{
+    int limit = ota_transfers_limit(config->max_connections);
+    if (config->max_connections == 0 && limit < OTA_TRANSFER_LIMIT) {
+        ota_log(OTA_LOG_NOTICE,
+                "downloads: at most %d connections, a quarter of the files that the broker may "
+                "open; raise that limit (ulimit -n, LimitNOFILE=) for up to %d",
+                limit, OTA_TRANSFER_LIMIT);
+    }
+    return limit;
+}
+
 static struct ota_http *http_new(const struct ota_http_config *config)
 {
     struct ota_http *http = calloc(1, sizeof *http);
     if (http != NULL) {
         memcpy(http->url_key, config->url_key, sizeof http->url_key);
         http->tls = config->certfile != NULL || config->keyfile != NULL;
-        http->max_connections = ota_transfers_limit(config->max_connections);
+        http->max_connections = connection_limit(config);
         ota_transfers_init(&http->transfers);
         (void)sem_init(&http->work, 0, 0);
     }

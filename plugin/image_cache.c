@@ -122,7 +122,7 @@ void ota_images_await(struct ota_images *images, int64_t id, int64_t size,
 }
 
 /* A mapping of a memory file, since that is what the reader can write to. Responses are sent out
- * of it by send(): measured at half of what sendfile() from the file costs (bench/README.md). */
+ * of it by send(): cheaper than sendfile() from the file (docs/adr/0008). */
 static enum ota_err fill(struct ota_images *images, struct ota_image *image,
                          struct ota_error *error)
 {

@@ -79,10 +79,10 @@ static bool is_word(const char *words, const char *value)
 static enum ota_err set_number(const struct row *row, const char *value, int64_t *number,
                                struct ota_error *error)
 {
-    char *end;
+    size_t digits = strspn(value, "0123456789");
     errno = 0;
-    long long n = strtoll(value, &end, 10);
-    if (errno != 0 || end == value || *end != '\0' || n < row->min || n > row->max) {
+    long long n = strtoll(value, NULL, 10);
+    if (errno != 0 || digits == 0 || value[digits] != '\0' || n < row->min || n > row->max) {
         return wrong(row, value, error);
     }
     *number = n;

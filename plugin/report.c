@@ -43,7 +43,7 @@ static bool read_number(const json_t *value, long min, long max, int *number)
     } else if (json_is_string(value)) {
         const char *text = json_string_value(value);
         size_t digits = strspn(text + (*text == '-'), "0123456789");
-        if (digits == 0 || digits > 9 || text[(*text == '-') + digits] != '\0') {
+        if (digits == 0 || digits > 10 || text[(*text == '-') + digits] != '\0') {
             return false;
         }
         n = strtoll(text, NULL, 10);

@@ -75,13 +75,15 @@ static enum ota_err add_line(struct ota_roles *roles, char *line, const char *pa
     enum ota_role role = OTA_ROLE_NONE;
     if (space != NULL) {
         char *name = space + strspn(space, " \t");
-        name[strcspn(name, " \t")] = '\0';
-        role = ota_role_parse(name);
+        char *more = name + strcspn(name, " \t");
+        bool is_last = more[strspn(more, " \t")] == '\0';
+        *more = '\0';
+        role = is_last ? ota_role_parse(name) : OTA_ROLE_NONE;
     }
     if (role == OTA_ROLE_NONE) {
         return ota_error_set(error, OTA_INVALID_REQUEST, "roles_file",
-                             "%s line %d: write `USER ROLE`, the role being viewer, operator or "
-                             "admin",
+                             "roles_file: %s line %d: write `USER ROLE`, the role being viewer, "
+                             "operator or admin",
                              path, number);
     }
     return add(roles, line, (size_t)(space - line), role, error);
@@ -91,8 +93,8 @@ enum ota_err ota_roles_add_file(struct ota_roles *roles, const char *path, struc
 {
     FILE *file = fopen(path, "re");
     if (file == NULL) {
-        return ota_error_set(error, OTA_INVALID_REQUEST, "roles_file", "can't read %s: %s", path,
-                             strerror(errno));
+        return ota_error_set(error, OTA_INVALID_REQUEST, "roles_file",
+                             "roles_file: can't read %s: %s", path, strerror(errno));
     }
     enum ota_err err = OTA_OK;
     char line[512];

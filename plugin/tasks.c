@@ -59,6 +59,11 @@ static int64_t mono_of_service(const struct ota_core *core, int64_t service)
     return core->mono_now + (left > 0 ? left : 0);
 }
 
+bool ota_tasks_is_held(const struct ota_task *task)
+{
+    return task->device->hold && task->up.status == OTA_WAITING;
+}
+
 enum ota_wait ota_tasks_wait(const struct ota_core *core, const struct ota_task *task)
 {
     if (task->up.status != OTA_WAITING) {
@@ -76,7 +81,7 @@ static int64_t due_at(const struct ota_core *core, struct ota_task *task)
     if (ota_status_is_timed(task->up.status)) {
         when = mono_of_service(core, task->up.deadline);
     }
-    if (task->device->conn == NULL || task->device->hold || task->next_notice == 0) {
+    if (task->device->conn == NULL || ota_tasks_is_held(task) || task->next_notice == 0) {
         return when;
     }
     int64_t notice = task->next_notice;
@@ -340,6 +345,13 @@ static void end_task(struct ota_core *core, struct ota_task *task)
     ota_task_free(task);
 }
 
+/* The device is at it: it needs no further notice on this connection. */
+static void note_progress(struct ota_task *task)
+{
+    task->progress_seen = true;
+    task->next_notice = 0;
+}
+
 static void run_moved(struct ota_core *core, struct ota_effect *effect)
 {
     struct ota_task *task = effect->item;
@@ -349,10 +361,8 @@ static void run_moved(struct ota_core *core, struct ota_effect *effect)
     task->up.retry_on = retry_on;
     task->percent_dirty = false;
     task->last_event = effect->number;
-    if (effect->other != NULL) {
-        free(task->device_message);
-        task->device_message = effect->other;
-    }
+    free(task->device_message);
+    task->device_message = effect->other;
     if (effect->outcome.attempt_ended && core->cut != NULL) {
         core->cut(core->cut_data, task->id);
     }
@@ -373,6 +383,9 @@ static void run_moved(struct ota_core *core, struct ota_effect *effect)
         task->sent_at = ota_now_unix();
         ota_notice_send(core, task);
         task->next_notice = core->mono_now + core->settings.notice_interval_ms;
+    } else {
+        task->sent_at = task->sent_at != 0 ? task->sent_at : ota_now_unix();
+        note_progress(task);
     }
     ota_tasks_plan(core, task);
 }
@@ -431,10 +444,6 @@ enum ota_err ota_tasks_apply(struct ota_core *core, struct ota_task *task,
                              const struct ota_upgrade_event *event, const char *message,
                              bool *changed, struct ota_error *error)
 {
-    if (is_progress(event->kind)) {
-        task->progress_seen = true;
-        task->next_notice = 0;
-    }
     struct ota_upgrade up = task->up;
     struct ota_upgrade_outcome outcome = ota_upgrade_step(&up, event);
     *changed = outcome.changed;
@@ -442,10 +451,15 @@ enum ota_err ota_tasks_apply(struct ota_core *core, struct ota_task *task,
         note_percent(core, task, &up);
     }
     if (!outcome.changed) {
+        /* a waiting task only hears an echo of the attempt before */
+        if (is_progress(event->kind) && ota_status_is_timed(up.status)) {
+            note_progress(task);
+        }
         return OTA_OK;
     }
     struct ota_task_row row = {0};
-    fill_row(task, event->kind == OTA_EV_RETRY ? "" : message, &row);
+    fill_row(task, up.has_result_code ? message : "",
+             &row); /* code and message are of one failure */
     struct step step = {.task = task, .row = &row, .up = &up, .outcome = &outcome, .event = event};
     return in_transaction(core, write_moved, &step, error);
 }
@@ -496,7 +510,7 @@ enum ota_err ota_tasks_settle(struct ota_core *core, struct ota_device *device,
         return OTA_OK;
     }
     struct ota_task_row after = *row;
-    if (event->kind == OTA_EV_RETRY) {
+    if (!up.has_result_code) {
         after.device_message[0] = '\0';
     }
     struct step step = {

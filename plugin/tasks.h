@@ -53,6 +53,9 @@ void ota_tasks_disconnected(struct ota_core *core, struct ota_task *task);
 /* Sends the notice of the running attempt once more, and plans the next. */
 void ota_tasks_repeat_notice(struct ota_core *core, struct ota_task *task);
 
+/* Whether the device's hold keeps the task back: only before the first notice of an attempt. */
+bool ota_tasks_is_held(const struct ota_task *task);
+
 /* Why a waiting task of a connected device waits. */
 enum ota_wait ota_tasks_wait(const struct ota_core *core, const struct ota_task *task);
 

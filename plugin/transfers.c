@@ -96,15 +96,13 @@ void ota_transfers_end(struct ota_transfers *transfers, struct ota_transfer *tra
     pthread_mutex_unlock(&transfers->lock);
 }
 
-/* Resets the connection and throws away what it still had to send; shutdown() alone would
- * deliver that first, and a small image may be all in there. */
+/* Wakes the connection's thread, which closes it, and makes that a reset that throws away what was
+ * still to be sent: a small image may be all in there. */
 static void drop(int fd)
 {
     const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
-    const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
 
     (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-    (void)connect(fd, &nobody, sizeof nobody);
     (void)shutdown(fd, SHUT_RDWR);
 }
 

@@ -106,7 +106,7 @@ static struct ota_upgrade_outcome prove(struct ota_upgrade *up,
 static bool truth_may_come_late(const struct ota_upgrade *up)
 {
     return up->ending == OTA_ENDING_TIMEOUT ||
-           (up->status == OTA_CANCELLED && (up->flags & OTA_UPGRADE_SENT) != 0);
+           (up->ending == OTA_ENDING_ADMIN && (up->flags & OTA_UPGRADE_SENT) != 0);
 }
 
 static struct ota_upgrade_outcome done_late(struct ota_upgrade *up,

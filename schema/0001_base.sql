@@ -59,7 +59,7 @@ CREATE TABLE firmware (
     product_id  INTEGER NOT NULL REFERENCES product (id),
     version     TEXT NOT NULL CHECK (length(version) BETWEEN 1 AND 32),
     ord         INTEGER NOT NULL,
-    filename    TEXT NOT NULL CHECK (length(CAST (filename AS BLOB)) BETWEEN 5 AND 128),
+    filename    TEXT NOT NULL CHECK (length(CAST (filename AS BLOB)) BETWEEN 4 AND 128),
     size        INTEGER NOT NULL CHECK (size > 0),
     md5         TEXT NOT NULL CHECK (length(md5) = 32),
     sha256      TEXT NOT NULL CHECK (length(sha256) = 64),

@@ -14,6 +14,7 @@ PACKAGES_BUILD=(gcc libc6-dev cmake ninja-build pkg-config mosquitto-dev libmosq
 PACKAGES_RUN=(mosquitto openssl)
 PACKAGES_TEST=(clang clang-format clang-tidy libcmocka-dev mosquitto-clients
     python3 python3-pytest python3-pytest-xdist python3-paho-mqtt)
+PACKAGES_BENCH=(valgrind nginx-light python3 python3-paho-mqtt)
 
 if [[ -t 1 ]]; then
     BOLD=$'\e[1m' DIM=$'\e[2m' RED=$'\e[31m' PLAIN=$'\e[0m'
@@ -70,6 +71,15 @@ build_preset() {
     (cd "$OTA_ROOT" &&
         cmake --preset "$preset" -DOTA_TESTS=$tests --log-level=WARNING >/dev/null &&
         cmake --build --preset "$preset" "$@")
+}
+
+# build_quietly PRESET...: says something only if it fails.
+build_quietly() {
+    local output
+    output=$(build_preset "$@" 2>&1) || {
+        printf '%s\n' "$output"
+        return 1
+    }
 }
 
 # c_files DIR...: their C files, tracked or new; what a build makes lies elsewhere.

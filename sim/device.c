@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fetch.h"
 #include "pattern.h"
 #include "upgrade.h"
 
@@ -142,7 +143,7 @@ static void greet(struct ota_device *device)
     /* What was said when the connection went may be lost, and a server starts afresh with us. */
     if (ota_upgrade_is_busy(device) || !device->acked) {
         if (device->said.said == OTA_SAID_DOWNLOADING) {
-            device->said.percent = device->percent = ota_upgrade_percent(device);
+            device->said.percent = device->percent = ota_fetch_percent(device);
         }
         if (device->said.said != OTA_SAID_NOTHING) {
             publish_progress(device);
@@ -377,7 +378,7 @@ static enum ota_err make_timers(struct ota_device *device, struct ota_error *err
         err = ota_loop_timer(loop, &device->report, fire_report, device, error);
     }
     if (err == OTA_OK) {
-        err = ota_loop_timer(loop, &device->tick, ota_upgrade_tick, device, error);
+        err = ota_loop_timer(loop, &device->tick, ota_fetch_tick, device, error);
     }
     if (err == OTA_OK) {
         err = ota_loop_timer(loop, &device->step, fire_step, device, error);

@@ -195,7 +195,7 @@ static void shuffle(struct ota_fault *faults, size_t count, uint64_t seed)
 enum ota_err ota_mix_deal(const char *mix, size_t count, uint64_t seed, struct ota_fault **faults,
                           struct ota_error *error)
 {
-    struct part parts[OTA_MIX_PARTS];
+    struct part parts[OTA_MIX_PARTS] = {0};
     size_t part_count = 0;
     enum ota_err err = parse_mix(mix, parts, &part_count, error);
     double total = 0;

@@ -27,13 +27,24 @@ static void print_summary(struct fleet *fleet)
     const struct ota_world *world = &fleet->world;
     const struct ota_tally *tally = &world->tally;
     const size_t *phases = tally->phases;
-    json_t *details = json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "connected", (json_int_t)tally->connected,
-        "idle", (json_int_t)(phases[OTA_PHASE_IDLE] + phases[OTA_PHASE_COOLING]), "downloading",
-        (json_int_t)(phases[OTA_PHASE_STARTING] + phases[OTA_PHASE_FETCHING]), "burning",
-        (json_int_t)phases[OTA_PHASE_BURNING], "rebooting", (json_int_t)phases[OTA_PHASE_REBOOTING],
-        "upgraded", (json_int_t)(tally->ended - tally->failed), "failed", (json_int_t)tally->failed,
-        "bytes", (json_int_t)world->transfers.bytes);
+    const struct {
+        const char *key;
+        uint64_t number;
+    } rows[] = {
+        {"connected", tally->connected},
+        {"idle", phases[OTA_PHASE_IDLE] + phases[OTA_PHASE_COOLING]},
+        {"downloading", phases[OTA_PHASE_STARTING] + phases[OTA_PHASE_FETCHING]},
+        {"burning", phases[OTA_PHASE_BURNING]},
+        {"away", phases[OTA_PHASE_REBOOTING]},
+        {"silent", phases[OTA_PHASE_MUTE]},
+        {"upgraded", tally->ended - tally->failed},
+        {"failed", tally->failed},
+        {"bytes", world->transfers.bytes},
+    };
+    json_t *details = json_object();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        (void)json_object_set_new(details, rows[i].key, json_integer((json_int_t)rows[i].number));
+    }
     ota_output_say(&fleet->world.output, OTA_EVENT_SUMMARY, NULL, details);
 }
 

@@ -10,7 +10,7 @@
 
 #include "pattern.h"
 
-#define OTA_CONNECT_MS 10000 /* from the first SYN to CONNACK and SUBACK */
+#define OTA_CONNECT_MS 20000 /* from the first SYN to CONNACK and SUBACK */
 
 static void because(struct ota_link *link, const char *why)
 {
@@ -207,6 +207,15 @@ static void on_publish(struct mosquitto *mosq, void *arg, int mid)
     link->events->acked(link->arg, mid);
 }
 
+/* Of what goes wrong in TLS, libmosquitto tells only its log. */
+static void on_log(struct mosquitto *mosq, void *arg, int level, const char *text)
+{
+    (void)mosq;
+    if (level == MOSQ_LOG_ERR) {
+        because(arg, text);
+    }
+}
+
 /*
  * mosquitto_new() opens a pair of sockets for waking a thread, which we have no use for: with ten
  * thousand clients they would be two thirds of all descriptors. It does without where it can't.
@@ -237,6 +246,7 @@ static enum ota_err set_tls(struct ota_link *link, struct ota_error *error)
         err = ota_error_set(error, OTA_INTERNAL, NULL, "libmosquitto takes no SSL_CTX");
     }
     SSL_CTX_free(context);
+    mosquitto_log_callback_set(link->mosq, on_log);
     return err;
 }
 

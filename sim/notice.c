@@ -2,8 +2,12 @@
 #include "notice.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* Sizes and task numbers: a terabyte, so that a hundred times as much is a number as well. */
+#define OTA_NUMBER_MAX 1e12
 
 static bool copy_text(const json_t *object, const char *key, char *text, size_t size)
 {
@@ -19,13 +23,18 @@ static bool copy_text(const json_t *object, const char *key, char *text, size_t 
 static bool copy_number(const json_t *object, const char *key, int64_t *number)
 {
     const json_t *value = json_object_get(object, key);
+    double parsed = json_number_value(value);
+    bool good = json_is_number(value);
     if (json_is_string(value)) {
         char *end;
-        *number = (int64_t)strtod(json_string_value(value), &end);
-        return end != json_string_value(value) && *end == '\0';
+        parsed = strtod(json_string_value(value), &end);
+        good = end != json_string_value(value) && *end == '\0';
     }
-    *number = (int64_t)json_number_value(value);
-    return json_is_number(value);
+    if (!good || !(fabs(parsed) <= OTA_NUMBER_MAX)) {
+        return false;
+    }
+    *number = (int64_t)parsed;
+    return true;
 }
 
 static bool parse_notice(const json_t *object, struct ota_message *message)

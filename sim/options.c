@@ -139,10 +139,9 @@ void ota_options_print(FILE *out)
     }
     fputs("\nFaults (--fault NAME[:ARG][@PERCENT], of the first upgrade):\n", out);
     ota_fault_print(out);
-    fputs(
-        "\nSIGUSR1 brings devices back that are offline at start. Exit codes: 0 well, 1 a device\n"
-        "failed or (--exit-when-done) didn't finish, 2 it could not start.\n\n",
-        out);
+    fputs("\nSIGUSR1 brings devices back that are offline at start. Exit codes: 0; 1 with\n"
+          "--exit-when-done where a device failed or didn't finish; 2 it could not start.\n\n",
+          out);
     fputs(examples, out);
 }
 

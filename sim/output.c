@@ -38,9 +38,10 @@ static const struct row rows[OTA_EVENT_COUNT] = {
     [OTA_EVENT_RETURNED] = {"returned", "comes back"},
     [OTA_EVENT_GAVE_UP] = {"gave_up", "gave up reconnecting"},
     [OTA_EVENT_EXITED] = {"exited", "program ends, as the vendor's sample does"},
-    [OTA_EVENT_SUMMARY] = {"summary", "{connected} connected, {idle} idle, {downloading} "
-                                      "downloading, {burning} burning, {rebooting} rebooting, "
-                                      "{upgraded} upgraded, {failed} failed, {bytes} bytes"},
+    [OTA_EVENT_SUMMARY] = {"summary", "{connected} connected: {idle} idle, {downloading} "
+                                      "downloading, {burning} burning, {away} away, "
+                                      "{silent} silent; {upgraded} upgraded, {failed} failed, "
+                                      "{bytes} bytes"},
 };
 
 void ota_output_open(struct ota_output *output, bool json, bool lines, bool quiet)

@@ -179,8 +179,9 @@ enum ota_err ota_transfers_open(struct ota_transfers *transfers, struct ota_loop
 
 void ota_transfers_close(struct ota_transfers *transfers)
 {
-    while (transfers->all != NULL) {
-        ota_transfer_stop(transfers->all);
+    for (struct ota_transfer *at = transfers->all, *next; at != NULL; at = next) {
+        next = at->next;
+        ota_transfer_stop(at);
     }
     curl_multi_cleanup(transfers->multi);
     curl_slist_free_all(transfers->known);
@@ -326,22 +327,22 @@ static bool add_header(struct ota_transfer *transfer, const char *name, const ch
 }
 
 /* The vendor's SDK sends exactly these, in this order, after Host. */
-static bool add_headers(struct ota_transfer *transfer, const struct ota_fetch *fetch)
+static bool add_headers(struct ota_transfer *transfer, const struct ota_transfer_request *request)
 {
     bool good = true;
-    if (fetch->vendor) {
+    if (request->vendor) {
         good = add_header(transfer, "Accept",
                           "text/html,application/xhtml+xml,application/xml;"
                           "q=0.9,*/*;q=0.8") &&
                add_header(transfer, "Accept-Encoding", "gzip, deflate");
     }
     char range[64];
-    if (fetch->range != NULL) {
-        snprintf(range, sizeof range, "bytes=%s", fetch->range);
+    if (request->range != NULL) {
+        snprintf(range, sizeof range, "bytes=%s", request->range);
         good = good && add_header(transfer, "Range", range);
     }
-    if (fetch->if_range != NULL) {
-        good = good && add_header(transfer, "If-Range", fetch->if_range);
+    if (request->if_range != NULL) {
+        good = good && add_header(transfer, "If-Range", request->if_range);
     }
     curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->headers);
     return good;
@@ -353,10 +354,10 @@ static long buffer_size(int64_t speed)
     return speed == 0 || speed > 8 * 16384 ? 16384 : speed < 8 * 1024 ? 1024 : (long)(speed / 8);
 }
 
-static void set_options(struct ota_transfer *transfer, const struct ota_fetch *fetch)
+static void set_options(struct ota_transfer *transfer, const struct ota_transfer_request *request)
 {
     CURL *easy = transfer->easy;
-    curl_easy_setopt(easy, CURLOPT_URL, fetch->url);
+    curl_easy_setopt(easy, CURLOPT_URL, request->url);
     curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
@@ -378,18 +379,19 @@ static void set_options(struct ota_transfer *transfer, const struct ota_fetch *f
         curl_easy_setopt(easy, CURLOPT_CAINFO, transfer->owner->cafile);
         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, transfer->owner->insecure ? 0L : 2L);
     }
-    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, buffer_size(fetch->speed));
+    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, buffer_size(request->speed));
 }
 
-static bool add_to_multi(struct ota_transfer *transfer, const struct ota_fetch *fetch)
+static bool add_to_multi(struct ota_transfer *transfer, const struct ota_transfer_request *request)
 {
-    set_options(transfer, fetch);
-    look_up(transfer, fetch->url);
-    return add_headers(transfer, fetch) &&
+    set_options(transfer, request);
+    look_up(transfer, request->url);
+    return add_headers(transfer, request) &&
            curl_multi_add_handle(transfer->owner->multi, transfer->easy) == CURLM_OK;
 }
 
-enum ota_err ota_transfer_start(struct ota_transfers *transfers, const struct ota_fetch *fetch,
+enum ota_err ota_transfer_start(struct ota_transfers *transfers,
+                                const struct ota_transfer_request *request,
                                 const struct ota_transfer_events *events, void *arg,
                                 struct ota_transfer **transfer, struct ota_error *error)
 {
@@ -400,14 +402,14 @@ enum ota_err ota_transfer_start(struct ota_transfers *transfers, const struct ot
     made->owner = transfers;
     made->events = events;
     made->arg = arg;
-    made->speed = fetch->speed;
+    made->speed = request->speed;
     made->easy = curl_easy_init();
     if (ota_loop_timer(transfers->loop, &made->timer, on_due, made, error) != OTA_OK) {
         curl_easy_cleanup(made->easy);
         free(made);
         return OTA_INTERNAL;
     }
-    if (made->easy != NULL && add_to_multi(made, fetch)) {
+    if (made->easy != NULL && add_to_multi(made, request)) {
         attach(made);
         *transfer = made;
         return OTA_OK;

@@ -48,7 +48,7 @@ struct ota_transfer_events {
     void (*end)(void *arg, const struct ota_transfer_end *end);
 };
 
-struct ota_fetch {
+struct ota_transfer_request {
     const char *url;
     const char *range;    /* "100-", or NULL */
     const char *if_range; /* an ETag, or NULL */
@@ -60,7 +60,8 @@ enum ota_err ota_transfers_open(struct ota_transfers *transfers, struct ota_loop
                                 struct ota_error *error) OTA_CHECKED;
 void ota_transfers_close(struct ota_transfers *transfers);
 
-enum ota_err ota_transfer_start(struct ota_transfers *transfers, const struct ota_fetch *fetch,
+enum ota_err ota_transfer_start(struct ota_transfers *transfers,
+                                const struct ota_transfer_request *request,
                                 const struct ota_transfer_events *events, void *arg,
                                 struct ota_transfer **transfer,
                                 struct ota_error *error) OTA_CHECKED;

@@ -1,42 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "upgrade.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "../plugin/util/words.h"
+#include "fetch.h"
 #include "pattern.h"
 
-/* What the vendor's SDK needs a second, else it takes the download for dead. */
-#define OTA_VENDOR_FLOOR     4999
 #define OTA_VENDOR_POLL_MS   1200
 #define OTA_VENDOR_COOL_MS   3500
 #define OTA_VENDOR_COOL_4_MS 13500
-
-#define OTA_TRIES_MAX    5
-#define OTA_FIRST_TRY_MS 250
-
-/* Codes of device-protocol.md, "fail". */
-enum { TIMED_OUT = -1, FILE_MISSING = -2, NOT_AUTHORISED = -3, MISMATCH = -4, FAILED = -5 };
-
-static void fetch(struct ota_device *device);
-static void request(struct ota_device *device);
 
 bool ota_upgrade_is_busy(const struct ota_device *device)
 {
     return device->phase == OTA_PHASE_STARTING || device->phase == OTA_PHASE_FETCHING ||
            device->phase == OTA_PHASE_BURNING;
-}
-
-unsigned ota_upgrade_percent(const struct ota_device *device)
-{
-    if (device->vendor) {
-        /* Its 32 bits overflow from 42,949,673 bytes on, and so do ours. */
-        return (uint32_t)(device->image.received * 100) / (uint32_t)device->notice.size;
-    }
-    return (unsigned)(device->image.received * 100 / device->notice.size);
 }
 
 static bool has_fault(const struct ota_device *device, enum ota_fault_kind kind)
@@ -71,16 +49,6 @@ static void conclude_badly(struct ota_device *device)
     conclude(device, false);
 }
 
-static void stop_fetching(struct ota_device *device)
-{
-    if (device->transfer != NULL) {
-        ota_transfer_stop(device->transfer);
-        device->transfer = NULL;
-    }
-    ota_loop_cancel(&device->world->loop, &device->tick);
-    ota_loop_cancel(&device->world->loop, &device->step);
-}
-
 static void say_fail(struct ota_device *device, int code)
 {
     ota_device_report(device, OTA_SAID_FAIL, code, conclude_badly);
@@ -88,20 +56,20 @@ static void say_fail(struct ota_device *device, int code)
                     "code", code, "reason", ota_result_text(code));
 }
 
-static void fail(struct ota_device *device, int code)
+void ota_upgrade_fail(struct ota_device *device, int code)
 {
-    stop_fetching(device);
-    if (code == MISMATCH || (!device->vendor && code == FAILED)) {
+    ota_fetch_stop(device);
+    if (code == OTA_CODE_MISMATCH || (!device->vendor && code == OTA_CODE_FAILED)) {
         ota_image_drop(&device->image);
     }
     ota_device_enter(device, device->vendor ? OTA_PHASE_COOLING : OTA_PHASE_IDLE);
     say_fail(device, code);
     if (device->vendor) {
-        if (code == TIMED_OUT || code == FILE_MISSING || code == NOT_AUTHORISED) {
-            say_fail(device, FAILED);
+        if (code == OTA_CODE_TIMED_OUT || code == OTA_CODE_MISSING || code == OTA_CODE_FORBIDDEN) {
+            say_fail(device, OTA_CODE_FAILED);
         }
-        ota_device_report_after(device,
-                                code == MISMATCH ? OTA_VENDOR_COOL_4_MS : OTA_VENDOR_COOL_MS);
+        ota_device_report_after(device, code == OTA_CODE_MISMATCH ? OTA_VENDOR_COOL_4_MS
+                                                                  : OTA_VENDOR_COOL_MS);
     }
 }
 
@@ -203,11 +171,11 @@ static bool matches(const struct ota_device *device, const struct ota_image_dige
                                                       strcmp(digests->sha256, notice->sha256) == 0);
 }
 
-static void complete(struct ota_device *device)
+void ota_upgrade_complete(struct ota_device *device)
 {
     struct ota_image_digests digests;
-    stop_fetching(device);
-    device->percent = ota_upgrade_percent(device);
+    ota_fetch_stop(device);
+    device->percent = ota_fetch_percent(device);
     ota_device_report(device, device->vendor ? OTA_SAID_DOWNLOADING : OTA_SAID_DOWNLOADED, 0, NULL);
     bool good = ota_image_finish(&device->image, &digests, NULL) == OTA_OK;
     if (has_fault(device, OTA_FAULT_CORRUPT)) {
@@ -215,7 +183,7 @@ static void complete(struct ota_device *device)
         good = false;
     }
     if (!good || !matches(device, &digests)) {
-        fail(device, MISMATCH);
+        ota_upgrade_fail(device, OTA_CODE_MISMATCH);
         return;
     }
     bool both = !device->vendor && device->notice.sha256[0] != '\0';
@@ -225,18 +193,18 @@ static void complete(struct ota_device *device)
 
 static void strike_fail(struct ota_device *device)
 {
-    fail(device, (int)device->fault.number);
+    ota_upgrade_fail(device, (int)device->fault.number);
 }
 
 static void strike_stall(struct ota_device *device)
 {
-    stop_fetching(device);
+    ota_fetch_stop(device);
     ota_device_enter(device, OTA_PHASE_MUTE);
 }
 
 static void strike_reboot(struct ota_device *device)
 {
-    stop_fetching(device);
+    ota_fetch_stop(device);
     go_away(device, reboot_ms(device), true);
 }
 
@@ -275,232 +243,12 @@ static bool (*const swallows[OTA_FAULT_COUNT])(struct ota_device *, const struct
     [OTA_FAULT_DISCONNECT] = swallow_disconnect,
 };
 
-static void say_percent(struct ota_device *device)
+void ota_upgrade_strike(struct ota_device *device)
 {
-    device->percent = ota_upgrade_percent(device);
-    ota_device_report(device, OTA_SAID_DOWNLOADING, 0, NULL);
-}
-
-static void strike(struct ota_device *device)
-{
-    say_percent(device);
+    ota_fetch_say(device);
     tell_fault(device);
     device->armed = false;
     strikes[device->fault.kind](device);
-}
-
-void ota_upgrade_tick(void *arg)
-{
-    struct ota_device *device = arg;
-    int64_t ms = device->world->options->progress_ms;
-    int64_t got = device->image.received - device->at_tick;
-    bool flowing = device->at_tick > device->from;
-    device->at_tick = device->image.received;
-    if (device->vendor && flowing && got * 1000 < OTA_VENDOR_FLOOR * ms) {
-        fail(device, FAILED);
-        return;
-    }
-    ota_loop_after(&device->world->loop, &device->tick, ms);
-    if (ota_upgrade_percent(device) != device->percent ||
-        (device->vendor && device->image.received == 0)) {
-        say_percent(device);
-    }
-}
-
-static bool is_body(long status)
-{
-    return status == 200 || status == 206;
-}
-
-static bool on_head(void *arg, const struct ota_transfer_head *head)
-{
-    struct ota_device *device = arg;
-    struct ota_image *image = &device->image;
-    if (device->vendor) {
-        return is_body(head->status); /* and appends, whatever it is */
-    }
-    if (head->status == 200 && image->received > 0) {
-        device->broken =
-            ota_image_start(image, &device->notice, device->world->options->save, NULL) != OTA_OK;
-    }
-    snprintf(image->etag, sizeof image->etag, "%s", head->etag);
-    return !device->broken && is_body(head->status) && head->offset == image->received;
-}
-
-static bool on_bytes(void *arg, const void *data, size_t len)
-{
-    struct ota_device *device = arg;
-    int64_t size = device->notice.size;
-    int64_t limit = device->trip < size ? device->trip : size;
-    int64_t room = limit - device->image.received;
-    int64_t take = (int64_t)len < room ? (int64_t)len : room;
-    device->tries = 0;
-    if (ota_image_add(&device->image, data, (size_t)take, NULL) != OTA_OK) {
-        device->broken = true;
-        return false;
-    }
-    device->overflow = limit == size && take < (int64_t)len;
-    return device->image.received < limit || (limit == size && !device->overflow);
-}
-
-/* What an answer's status means, in both dialects. */
-static int code_of(long status)
-{
-    static const struct {
-        long status;
-        int code;
-    } rows[] = {{403, NOT_AUTHORISED}, {404, FILE_MISSING}};
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        if (rows[i].status == status) {
-            return rows[i].code;
-        }
-    }
-    return 0;
-}
-
-static void end_as_vendor(struct ota_device *device, const struct ota_transfer_end *end)
-{
-    bool cut = end->status == 0 || is_body(end->status);
-    int code = code_of(end->status);
-    fail(device, code != 0 ? code : cut ? FAILED : TIMED_OUT);
-}
-
-static void try_again(struct ota_device *device, const char *reason)
-{
-    ota_device_tell(device, OTA_EVENT_DOWNLOAD_CUT, "{s:I, s:s}", "offset",
-                    (json_int_t)device->image.received, "reason", reason);
-    if (device->tries == OTA_TRIES_MAX) {
-        fail(device, TIMED_OUT);
-        return;
-    }
-    ota_device_after(device, OTA_FIRST_TRY_MS << device->tries++, request);
-}
-
-/* Another file than the one that was begun: from the start, but not for ever. */
-static void start_over(struct ota_device *device)
-{
-    if (device->started_over) {
-        fail(device, FAILED);
-        return;
-    }
-    device->started_over = true;
-    ota_image_drop(&device->image);
-    try_again(device, "range not satisfiable");
-}
-
-static void end_badly(struct ota_device *device, const struct ota_transfer_end *end)
-{
-    int code = code_of(end->status);
-    bool refused = end->status >= 300 && end->status < 500 && end->status != 429;
-    if (code != 0) {
-        fail(device, code);
-    } else if (end->status == 416) {
-        start_over(device);
-    } else if (device->broken || refused || end->hopeless) {
-        fail(device, FAILED);
-    } else if (end->complete && is_body(end->status)) {
-        fail(device, MISMATCH); /* all of it, and less than the notice said */
-    } else {
-        try_again(device, end->status >= 500 ? "the server's error" : end->reason);
-    }
-}
-
-static void on_end(void *arg, const struct ota_transfer_end *end)
-{
-    struct ota_device *device = arg;
-    device->transfer = NULL;
-    if (device->image.received >= device->trip) {
-        strike(device);
-    } else if (device->overflow && !device->vendor) {
-        fail(device, MISMATCH);
-    } else if (device->image.received == device->notice.size) {
-        complete(device);
-    } else if (device->vendor) {
-        end_as_vendor(device, end);
-    } else {
-        end_badly(device, end);
-    }
-}
-
-static const struct ota_transfer_events transfer_events = {on_head, on_bytes, on_end};
-
-static bool begin_image(struct ota_device *device)
-{
-    device->overflow = device->broken = false;
-    return ota_image_is_of(&device->image, &device->notice, device->vendor) ||
-           ota_image_start(&device->image, &device->notice, device->world->options->save, NULL) ==
-               OTA_OK;
-}
-
-static void request(struct ota_device *device)
-{
-    if (!begin_image(device)) {
-        fail(device, FAILED);
-        return;
-    }
-    int64_t received = device->image.received;
-    if (received >= device->trip) {
-        strike(device);
-        return;
-    }
-    if (received == device->notice.size && !device->vendor) {
-        complete(device);
-        return;
-    }
-    char range[48];
-    if (device->vendor) {
-        snprintf(range, sizeof range, "%" PRId64 "-%" PRId64, received, device->notice.size);
-    } else {
-        snprintf(range, sizeof range, "%" PRId64 "-", received);
-    }
-    struct ota_fetch wanted = {
-        .url = device->notice.url,
-        .range = device->vendor || received > 0 ? range : NULL,
-        .if_range = !device->vendor && received > 0 && device->image.etag[0] != '\0'
-                        ? device->image.etag
-                        : NULL,
-        .speed = has_fault(device, OTA_FAULT_SLOW) ? device->fault.number
-                                                   : device->world->options->speed,
-        .vendor = device->vendor,
-    };
-    if (ota_transfer_start(&device->world->transfers, &wanted, &transfer_events, device,
-                           &device->transfer, NULL) != OTA_OK) {
-        fail(device, FAILED);
-    }
-}
-
-/* The vendor's SDK takes the port for a part of the host's name. */
-static bool names_a_port(const char *url)
-{
-    const char *host = strstr(url, "://");
-    host = host == NULL ? url : host + 3;
-    size_t len = strcspn(host, "/?#");
-    const char *after = memchr(host, ']', len);
-    after = after == NULL ? host : after;
-    return memchr(after, ':', len - (size_t)(after - host)) != NULL;
-}
-
-static void fetch(struct ota_device *device)
-{
-    bool trips = device->armed && strikes[device->fault.kind] != NULL;
-    ota_device_enter(device, OTA_PHASE_FETCHING);
-    if (device->vendor && names_a_port(device->notice.url) && !device->world->options->allow_port) {
-        fail(device, FAILED);
-        return;
-    }
-    if (!begin_image(device)) {
-        fail(device, FAILED);
-        return;
-    }
-    device->trip = trips ? device->notice.size * device->fault.percent / 100 : INT64_MAX;
-    device->tries = 0;
-    device->started_over = false;
-    device->from = device->at_tick = device->image.received;
-    ota_device_tell(device, OTA_EVENT_DOWNLOAD_START, "{s:s, s:I}", "url", device->notice.url,
-                    "offset", (json_int_t)device->image.received);
-    say_percent(device);
-    ota_loop_after(&device->world->loop, &device->tick, device->world->options->progress_ms);
-    request(device);
 }
 
 static bool is_same(const struct ota_device *device, const struct ota_notice *notice)
@@ -520,7 +268,7 @@ static const char *why_not(const struct ota_device *device, const struct ota_not
                : device->phase == OTA_PHASE_MUTE && !same ? NULL
                                                           : "busy";
     }
-    if (device->phase == OTA_PHASE_REBOOTING) {
+    if (device->phase == OTA_PHASE_REBOOTING || device->then == reboot) {
         return "reboots";
     }
     if (device->phase == OTA_PHASE_MUTE) {
@@ -549,14 +297,20 @@ static void tell_notice(struct ota_device *device, const struct ota_notice *noti
 
 static void take(struct ota_device *device, const struct ota_notice *notice)
 {
-    stop_fetching(device);
+    ota_fetch_stop(device);
+    if (device->then == conclude_badly) {
+        conclude(device, false); /* the server knows, only its acknowledgement is late */
+    }
+    if (device->back == roll_back) {
+        ota_loop_cancel(&device->world->loop, &device->away);
+    }
     device->notice = *notice;
     device->then = NULL;
     device->acked = true;
     device->said = (struct ota_progress){0};
     ota_device_enter(device, OTA_PHASE_STARTING);
     int64_t ms = device->vendor ? ota_random_between(&device->random, 0, OTA_VENDOR_POLL_MS) : 0;
-    ota_device_after(device, ms, fetch);
+    ota_device_after(device, ms, ota_fetch_start);
 }
 
 void ota_upgrade_notice(struct ota_device *device, const struct ota_notice *notice)
@@ -591,7 +345,7 @@ void ota_upgrade_cancel(struct ota_device *device, const struct ota_notice *noti
     } else if (device->phase == OTA_PHASE_BURNING) {
         ignore(device, "the cancellation", "burning already");
     } else {
-        stop_fetching(device);
+        ota_fetch_stop(device);
         ota_image_drop(&device->image);
         device->then = NULL;
         device->acked = true;
@@ -604,7 +358,7 @@ void ota_upgrade_cancel(struct ota_device *device, const struct ota_notice *noti
 void ota_upgrade_cut_off(struct ota_device *device)
 {
     if (device->phase == OTA_PHASE_STARTING || device->phase == OTA_PHASE_FETCHING) {
-        stop_fetching(device);
+        ota_fetch_stop(device);
         ota_device_enter(device, OTA_PHASE_IDLE);
         device->report_due = true;
     }

@@ -9,6 +9,15 @@
 
 #include "device.h"
 
+/* Of device-protocol.md, "fail". */
+enum ota_code {
+    OTA_CODE_TIMED_OUT = -1,
+    OTA_CODE_MISSING = -2,
+    OTA_CODE_FORBIDDEN = -3,
+    OTA_CODE_MISMATCH = -4,
+    OTA_CODE_FAILED = -5
+};
+
 void ota_upgrade_notice(struct ota_device *device, const struct ota_notice *notice);
 void ota_upgrade_cancel(struct ota_device *device, const struct ota_notice *notice);
 
@@ -18,10 +27,11 @@ void ota_upgrade_cut_off(struct ota_device *device);
 /* The version report after a reboot has arrived. */
 void ota_upgrade_proved(struct ota_device *device);
 
-unsigned ota_upgrade_percent(const struct ota_device *device);
 bool ota_upgrade_is_busy(const struct ota_device *device);
 
-/* Says a percentage, when it is time to. */
-void ota_upgrade_tick(void *device);
+/* The download's outcomes. */
+void ota_upgrade_complete(struct ota_device *device);
+void ota_upgrade_fail(struct ota_device *device, int code);
+void ota_upgrade_strike(struct ota_device *device); /* its fault's byte is reached */
 
 #endif

@@ -23,13 +23,14 @@ static const char *result_message(const struct ota_task_row *row)
     return NULL;
 }
 
-/* People want a time of day; the clock that counts is the service's. */
+/* People want a time of day; the clock that counts is the service's, as of the last tick. */
 static json_t *deadline_at(const struct ota_core *core, const struct ota_task_row *row)
 {
     if (!ota_status_is_timed(row->status)) {
         return json_null();
     }
-    return json_integer(ota_now_unix() + row->deadline - core->service_ms);
+    int64_t tick_at = ota_now_unix() - (ota_now_mono() - core->mono_now);
+    return json_integer(tick_at + row->deadline - core->service_ms);
 }
 
 static const char *wait_reason(const struct ota_core *core, const struct ota_device *device)
@@ -55,7 +56,7 @@ json_t *ota_show_task(struct ota_core *core, const struct ota_task_row *row)
         "batch", ota_json_time(row->batch_id), "fromVersion", ota_json_text(row->from_version),
         "version", row->version, "status", ota_shown_name(ota_shown_of(row->status, online)),
         "confirmation", ota_json_text(ota_confirmation_name(row->confirmation)), "waitReason",
-        ota_json_text(live ? wait_reason(core, device) : NULL), "percent",
+        ota_json_text(live && row->status == OTA_WAITING ? wait_reason(core, device) : NULL), "percent",
         live ? device->task->up.percent : row->percent, "resultCode",
         row->has_result_code ? json_integer(row->result_code) : json_null(), "resultMessage",
         ota_json_text(result_message(row)), "deviceMessage", ota_json_text(row->device_message),

@@ -32,10 +32,18 @@ static enum ota_err explain_missing(const char *path, int reason, struct ota_err
 static enum ota_err create_missing(const char *path, struct ota_error *error)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
-    if (fd < 0) {
-        return errno == EEXIST ? OTA_OK : explain_missing(path, errno, error);
+    if (fd >= 0) {
+        (void)close(fd);
+        return OTA_OK;
     }
-    (void)close(fd);
+    if (errno != EEXIST) {
+        return explain_missing(path, errno, error);
+    }
+    struct stat file;
+    if (stat(path, &file) == 0 && !S_ISREG(file.st_mode)) {
+        return ota_error_set(error, OTA_CONFLICT, "db_path",
+                             "set db_path to a file: %s is something else", path);
+    }
     return OTA_OK;
 }
 
@@ -92,24 +100,55 @@ out:
     return err;
 }
 
-/* SQLite would throw such a WAL away, and with it all that somebody may still want to save. */
-static enum ota_err check_wal(const char *path, struct ota_error *error)
+static int64_t size_of(const char *path)
 {
     struct stat file;
-    struct stat wal;
-    char *name = beside(path, "-wal");
-    if (name == NULL) {
-        return ota_error_set(error, OTA_UNAVAILABLE, NULL, "memory is out");
-    }
-    enum ota_err err = OTA_OK;
-    if (stat(path, &file) == 0 && file.st_size == 0 && stat(name, &wal) == 0 && wal.st_size > 0) {
-        err = ota_error_set(error, OTA_INTERNAL, "db_path",
-                            "restore %s from a backup: it is missing or empty, but %s isn't (to "
-                            "start anew, move that away)",
-                            path, name);
-    }
+    return stat(path, &file) == 0 ? (int64_t)file.st_size : -1;
+}
+
+/* The size of what lies beside the file; -1 where nothing does. */
+static int64_t size_beside(const char *path, const char *suffix)
+{
+    char *name = beside(path, suffix);
+    int64_t size = name != NULL ? size_of(name) : -1;
     free(name);
-    return err;
+    return size;
+}
+
+/* Only under our lock: closing the file drops the locks of any other connection of this process. */
+static bool has_header(const char *path)
+{
+    static const char magic[] = "SQLite format 3";
+    char start[sizeof magic] = "";
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t len = fd >= 0 ? pread(fd, start, sizeof start, 0) : -1;
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return len == (ssize_t)sizeof start && memcmp(start, magic, sizeof magic) == 0;
+}
+
+/*
+ * What SQLite would take for a new database, and so for a reason to start with nothing: a file
+ * that lost its contents while its WAL still has some, which it would throw away, or its first
+ * page. (With a journal beside it SQLite restores that page.)
+ */
+static enum ota_err check_contents(const char *path, struct ota_error *error)
+{
+    int64_t size = size_of(path);
+    if (size == 0 && size_beside(path, "-wal") > 0) {
+        return ota_error_set(error, OTA_INTERNAL, "db_path",
+                             "restore %s from a backup: it is missing or empty, but its WAL isn't "
+                             "(to start anew, move that away)",
+                             path);
+    }
+    if (size > 0 && size_beside(path, "-journal") <= 0 && !has_header(path)) {
+        return ota_error_set(error, OTA_INTERNAL, "db_path",
+                             "restore %s from a backup, or set db_path to another file: it isn't "
+                             "a SQLite database",
+                             path);
+    }
+    return OTA_OK;
 }
 
 enum ota_err ota_file_claim(const char *path, char **resolved, int *lock_fd,
@@ -131,7 +170,7 @@ enum ota_err ota_file_claim(const char *path, char **resolved, int *lock_fd,
     if (err != OTA_OK) {
         goto out;
     }
-    err = check_wal(real, error);
+    err = check_contents(real, error);
     if (err != OTA_OK) {
         goto out;
     }

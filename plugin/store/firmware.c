@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "store_internal.h"
 
-enum { INSERT, GET, FIND, EACH, EACH_OF_PRODUCT, COUNT, DELETE, FIRST_OF_PRODUCT };
+enum { INSERT, GET, FIND, EACH, EACH_OF_PRODUCT, COUNT, GET_IMAGE, DELETE, FIRST_OF_PRODUCT };
 
 #define COLUMNS                                                                                    \
     "f.id, f.product_id, f.version, f.ord, f.filename, f.size, f.md5, f.sha256, f.description, "   \
@@ -20,7 +20,8 @@ static const char *const statements[] = {
     [EACH_OF_PRODUCT] = "SELECT " COLUMNS " FROM firmware f "
                         "WHERE f.product_id = :product_id AND f.id < :before ORDER BY f.id DESC",
     [COUNT] = "SELECT count(*), coalesce(max(ord), 0) FROM firmware WHERE product_id = :product_id",
-    [DELETE] = "DELETE FROM firmware WHERE id = :id RETURNING image",
+    [GET_IMAGE] = "SELECT image FROM firmware WHERE id = :id",
+    [DELETE] = "DELETE FROM firmware WHERE id = :id",
     [FIRST_OF_PRODUCT] = "SELECT id FROM firmware WHERE product_id = :product_id LIMIT 1",
 };
 
@@ -135,10 +136,10 @@ enum ota_err ota_firmware_count(struct ota_store *store, int64_t product_id, int
 enum ota_err ota_firmware_delete(struct ota_store *store, int64_t id, struct ota_error *error)
 {
     int64_t image = 0;
-    struct ota_query query;
-    begin(&query, store, DELETE, error);
-    ota_bind_int(&query, ":id", id);
-    enum ota_err err = ota_query_write_value(&query, &image);
+    enum ota_err err = ota_read_id(store, OTA_TABLE_FIRMWARE, GET_IMAGE, id, &image, error);
+    if (err == OTA_OK) {
+        err = ota_write_id(store, OTA_TABLE_FIRMWARE, DELETE, id, error);
+    }
     return err == OTA_OK ? ota_image_doom(store, image, error) : err;
 }
 

@@ -166,7 +166,13 @@ static int parameter(struct ota_query *query, const char *name)
     if (query->err != OTA_OK) {
         return 0;
     }
-    int index = sqlite3_bind_parameter_index(query->statement, name);
+    /* Mostly they come in the order in which the SQL names them: the search is the slow part. */
+    int index = query->bound + 1;
+    const char *there = sqlite3_bind_parameter_name(query->statement, index);
+    if (there == NULL || strcmp(there, name) != 0) {
+        index = sqlite3_bind_parameter_index(query->statement, name);
+    }
+    query->bound = index;
     if (index == 0) {
         query->err = ota_error_set(query->error, OTA_INTERNAL, NULL, "no parameter %s in: %s", name,
                                    sqlite3_sql(query->statement));
@@ -297,23 +303,6 @@ enum ota_err ota_query_write(struct ota_query *query)
     return ota_query_end(query);
 }
 
-enum ota_err ota_query_write_value(struct ota_query *query, int64_t *value)
-{
-    if (query->err == OTA_OK) {
-        query->err = ota_conn_writing(query->conn, query->error);
-    }
-    bool found = ota_query_row(query);
-    int64_t returned = found ? ota_next_int(query) : 0;
-    /* To its end: only there are the constraints checked. */
-    while (ota_query_row(query)) {
-    }
-    enum ota_err err = ota_query_end_found(query, found);
-    if (err == OTA_OK) {
-        *value = returned;
-    }
-    return err;
-}
-
 enum ota_err ota_query_write_row(struct ota_query *query)
 {
     enum ota_err err = ota_query_write(query);
@@ -327,4 +316,17 @@ enum ota_err ota_write_id(struct ota_store *store, enum ota_table_id table, int 
     ota_query_begin(&query, &store->conn, table, which, error);
     ota_bind_int(&query, ":id", id);
     return ota_query_write_row(&query);
+}
+
+enum ota_err ota_read_id(struct ota_store *store, enum ota_table_id table, int which, int64_t id,
+                         int64_t *value, struct ota_error *error)
+{
+    struct ota_query query;
+    ota_query_begin(&query, &store->conn, table, which, error);
+    ota_bind_int(&query, ":id", id);
+    bool found = ota_query_row(&query);
+    if (found) {
+        *value = ota_next_int(&query);
+    }
+    return ota_query_end_found(&query, found);
 }

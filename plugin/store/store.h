@@ -24,14 +24,14 @@
 #include "../util/names.h"
 #include "../util/words.h"
 
-#define OTA_SHA256_HEX 64
-#define OTA_MD5_HEX    32
-#define OTA_BLOCK_SIZE 65536 /* bytes a row of an image; the last one may be short */
-#define OTA_KEY_SIZE   32
-#define OTA_TAGS_TEXT  (OTA_TAGS_MAX * (OTA_TAG_MAX + 1))
-#define OTA_SIGNATURE_MAX 128 /* base64 characters */
+#define OTA_SHA256_HEX    64
+#define OTA_MD5_HEX       32
+#define OTA_BLOCK_SIZE    65536 /* bytes a row of an image; the last one may be short */
+#define OTA_KEY_SIZE      32
+#define OTA_TAGS_TEXT     (OTA_TAGS_MAX * (OTA_TAG_MAX + 1))
+#define OTA_SIGNATURE_MAX 128  /* base64 characters */
 #define OTA_LIST_EXAMINED 1000 /* rows that one list call looks at: 5 ms where each is a page */
-#define OTA_EVENTS_MAX 1000 /* of a longer history only the newest are told */
+#define OTA_EVENTS_MAX    1000 /* of a longer history only the newest are told */
 
 struct ota_store;
 struct ota_reader;
@@ -86,7 +86,7 @@ struct ota_device_row {
     int64_t version_at;                /* 0 as above */
     int64_t last_seen_at;              /* 0: never */
     int64_t created_at;
-    int64_t last_task; /* 0: none */
+    int64_t last_task;  /* 0: none */
     int64_t gateway_id; /* 0: none */
 };
 
@@ -106,7 +106,7 @@ struct ota_task_row {
     bool has_result_code;
     int result_code;
     char device_message[OTA_FILENAME_MAX + 1]; /* at most 128 bytes */
-    unsigned flags; /* OTA_UPGRADE_… of upgrade.h; opaque here */
+    unsigned flags;                            /* OTA_UPGRADE_… of upgrade.h; opaque here */
     int64_t timeout_ms;
     int retry_max;
     int64_t retry_delay_ms;
@@ -115,7 +115,7 @@ struct ota_task_row {
     int64_t created_at;
     int64_t sent_at; /* 0: none */
     int64_t updated_at;
-    int64_t finished_at; /* 0: unfinished */
+    int64_t finished_at;  /* 0: unfinished */
     int64_t deadline;     /* service ms; 0: no clock runs */
     int64_t settle_until; /* service ms; 0: not succeeded */
     int64_t last_event;   /* 0: none */
@@ -183,7 +183,8 @@ OTA_CHECKED enum ota_err ota_product_set_description(struct ota_store *store, in
                                                      struct ota_error *error);
 OTA_CHECKED enum ota_err ota_product_get(struct ota_store *store, int64_t id,
                                          struct ota_product_row *row, struct ota_error *error);
-/* All that are named, newest first (by id, descending), from below id `before` (0: from the top). */
+/* All that are named, newest first (by id, descending), from below id `before` (0: from the top).
+ */
 OTA_CHECKED enum ota_err ota_product_each(struct ota_store *store, int64_t before,
                                           ota_product_fn fn, void *data, struct ota_error *error);
 /* Takes the name away; ota_product_purge then removes the rest. */
@@ -318,8 +319,8 @@ struct ota_task_filter {
 /* Fills row->id and sets the device's last_task. A second unfinished one is OTA_CONFLICT. */
 OTA_CHECKED enum ota_err ota_task_insert(struct ota_store *store, struct ota_task_row *row,
                                          struct ota_error *error);
-OTA_CHECKED enum ota_err ota_task_get(struct ota_store *store, int64_t id,
-                                      struct ota_task_row *row, struct ota_error *error);
+OTA_CHECKED enum ota_err ota_task_get(struct ota_store *store, int64_t id, struct ota_task_row *row,
+                                      struct ota_error *error);
 /*
  * Appends the event, chained to row->last_event, and writes all of row that can change
  * (row->last_event is filled): the one way in which a status changes.

@@ -100,7 +100,8 @@ struct ota_query {
     sqlite3_stmt *statement;
     struct ota_error *error;
     enum ota_err err;
-    int column;
+    int bound;  /* the parameter that was bound last */
+    int column; /* the one that is read next */
 };
 
 void ota_query_begin(struct ota_query *query, const struct ota_conn *conn, enum ota_table_id table,
@@ -131,11 +132,15 @@ OTA_CHECKED enum ota_err ota_query_end_found(struct ota_query *query, bool found
 OTA_CHECKED enum ota_err ota_query_write(struct ota_query *query);
 /* As above; OTA_NOT_FOUND where it changed no row. */
 OTA_CHECKED enum ota_err ota_query_write_row(struct ota_query *query);
-/* Runs a statement that writes one row with RETURNING, and ends; OTA_NOT_FOUND as above. */
-OTA_CHECKED enum ota_err ota_query_write_value(struct ota_query *query, int64_t *value);
-/* Runs a statement without parameters but :id that writes, as ota_query_write_row. */
+/*
+ * Statements without parameters but :id: one that writes, as ota_query_write_row, and one that
+ * selects an integer, or nothing: OTA_NOT_FOUND. (DELETE … RETURNING would be a statement of
+ * several steps to SQLite, which keeps a copy of every page that such a one touches.)
+ */
 OTA_CHECKED enum ota_err ota_write_id(struct ota_store *store, enum ota_table_id table, int which,
                                       int64_t id, struct ota_error *error);
+OTA_CHECKED enum ota_err ota_read_id(struct ota_store *store, enum ota_table_id table, int which,
+                                     int64_t id, int64_t *value, struct ota_error *error);
 
 /* OTA_INTERNAL outside of a transaction. */
 OTA_CHECKED enum ota_err ota_conn_writing(const struct ota_conn *conn, struct ota_error *error);
@@ -144,8 +149,8 @@ OTA_CHECKED enum ota_err ota_conn_writing(const struct ota_conn *conn, struct ot
 
 /*
  * Makes sure that the file is there (an empty one where there is none), takes the lock beside it,
- * and refuses an empty file whose WAL holds something. *resolved, the path without links, is freed
- * with free(); closing *lock_fd gives the lock back.
+ * and refuses a file that has lost its contents or isn't SQLite's. *resolved, the path without
+ * links, is freed with free(); closing *lock_fd gives the lock back.
  */
 OTA_CHECKED enum ota_err ota_file_claim(const char *path, char **resolved, int *lock_fd,
                                         struct ota_error *error);

@@ -5,6 +5,7 @@
 
 enum {
     INSERT,
+    PRODUCT_OF_DEVICE,
     SET_LAST_TASK,
     GET,
     CHANGE,
@@ -21,6 +22,7 @@ enum {
     DELETE,
     EVENT_INSERT,
     EVENTS,
+    EVENT_PREV,
     EVENT_DELETE
 };
 
@@ -42,21 +44,21 @@ enum {
 
 static const char *const statements[] = {
     [INSERT] = "INSERT INTO task (product_id, device_id, firmware_id, batch_id, version, "
-               "from_version, status, confirmation, ending, attempt, percent, result_code, "
-               "device_message, flags, timeout_ms, retry_max, retry_delay_ms, retry_on, retries, "
-               "created_at, sent_at, updated_at, finished_at, deadline_ms, settle_until_ms, "
-               "last_event) "
-               "VALUES ((SELECT product_id FROM device WHERE id = :device_id), :device_id, "
-               ":firmware_id, :batch_id, :version, :from_version, :status, :confirmation, "
-               ":ending, :attempt, :percent, :result_code, :device_message, :flags, :timeout_ms, "
-               ":retry_max, :retry_delay_ms, :retry_on, :retries, :created_at, :sent_at, "
-               ":updated_at, :finished_at, :deadline_ms, :settle_until_ms, :last_event) "
-               "RETURNING product_id",
+               "from_version, timeout_ms, retry_max, retry_delay_ms, retry_on, created_at, "
+               "finished_at, last_event, status, confirmation, ending, attempt, percent, "
+               "result_code, device_message, flags, retries, sent_at, updated_at, deadline_ms, "
+               "settle_until_ms) "
+               "VALUES (:product_id, :device_id, :firmware_id, :batch_id, :version, "
+               ":from_version, :timeout_ms, :retry_max, :retry_delay_ms, :retry_on, "
+               ":created_at, :finished_at, :last_event, :status, :confirmation, :ending, "
+               ":attempt, :percent, :result_code, :device_message, :flags, :retries, :sent_at, "
+               ":updated_at, :deadline_ms, :settle_until_ms)",
+    [PRODUCT_OF_DEVICE] = "SELECT product_id FROM device WHERE id = :id",
     [SET_LAST_TASK] = "UPDATE device SET last_task = :task WHERE id = :id",
     [GET] = "SELECT " COLUMNS " FROM task WHERE id = :id",
     /* Naming finished_at in SET would rewrite its index's entry, a page more, even if it stays. */
     [CHANGE] = "UPDATE task SET " CHANGES " WHERE id = :id AND finished_at IS :finished_at",
-    [CHANGE_FINISHED] = "UPDATE task SET finished_at = :finished_at, " CHANGES " WHERE id = :id",
+    [CHANGE_FINISHED] = "UPDATE task SET " CHANGES ", finished_at = :finished_at WHERE id = :id",
     [SET_PERCENT] = "UPDATE task SET percent = :percent WHERE id = :id",
     /* The index has them by device; the subquery's result is sorted by id, at 8 bytes a task. */
     [LOAD] = "SELECT " COLUMNS " FROM task WHERE id IN "
@@ -82,7 +84,8 @@ static const char *const statements[] = {
                "UNION ALL SELECT e.id, e.prev, e.at, e.status, e.percent, e.detail "
                "FROM chain c CROSS JOIN event e ON e.id = c.prev LIMIT :rows) "
                "SELECT at, status, percent, detail FROM chain ORDER BY id",
-    [EVENT_DELETE] = "DELETE FROM event WHERE id = :id RETURNING prev",
+    [EVENT_PREV] = "SELECT prev FROM event WHERE id = :id",
+    [EVENT_DELETE] = "DELETE FROM event WHERE id = :id",
 };
 
 const struct ota_table ota_table_task = OTA_TABLE("task", statements);
@@ -125,7 +128,7 @@ static void read_row(struct ota_query *query, struct ota_task_row *row)
     row->last_event = ota_next_int(query);
 }
 
-/* All that can change, but last_event. */
+/* What CHANGES names but last_event, in its order. */
 static void bind_changes(struct ota_query *query, const struct ota_task_row *row)
 {
     ota_bind_int(query, ":status", row->status);
@@ -141,16 +144,16 @@ static void bind_changes(struct ota_query *query, const struct ota_task_row *row
     ota_bind_int(query, ":retries", row->retries);
     ota_bind_id(query, ":sent_at", row->sent_at);
     ota_bind_int(query, ":updated_at", row->updated_at);
-    ota_bind_id(query, ":finished_at", row->finished_at);
     ota_bind_id(query, ":deadline_ms", row->deadline);
     ota_bind_id(query, ":settle_until_ms", row->settle_until);
 }
 
 static enum ota_err insert_row(struct ota_store *store, const struct ota_task_row *row,
-                               int64_t *product_id, struct ota_error *error)
+                               int64_t product_id, struct ota_error *error)
 {
     struct ota_query query;
     begin(&query, store, INSERT, error);
+    ota_bind_int(&query, ":product_id", product_id);
     ota_bind_int(&query, ":device_id", row->device_id);
     ota_bind_int(&query, ":firmware_id", row->firmware_id);
     ota_bind_id(&query, ":batch_id", row->batch_id);
@@ -161,9 +164,10 @@ static enum ota_err insert_row(struct ota_store *store, const struct ota_task_ro
     ota_bind_int(&query, ":retry_delay_ms", row->retry_delay_ms);
     ota_bind_text(&query, ":retry_on", row->retry_on);
     ota_bind_int(&query, ":created_at", row->created_at);
-    bind_changes(&query, row);
+    ota_bind_id(&query, ":finished_at", row->finished_at);
     ota_bind_id(&query, ":last_event", row->last_event);
-    return ota_query_write_value(&query, product_id);
+    bind_changes(&query, row);
+    return ota_query_write(&query);
 }
 
 static enum ota_err set_last_task(struct ota_store *store, int64_t device_id, int64_t task,
@@ -180,7 +184,11 @@ enum ota_err ota_task_insert(struct ota_store *store, struct ota_task_row *row,
                              struct ota_error *error)
 {
     int64_t product_id = 0;
-    enum ota_err err = insert_row(store, row, &product_id, error);
+    enum ota_err err =
+        ota_read_id(store, OTA_TABLE_TASK, PRODUCT_OF_DEVICE, row->device_id, &product_id, error);
+    if (err == OTA_OK) {
+        err = insert_row(store, row, product_id, error);
+    }
     if (err != OTA_OK) {
         return err;
     }
@@ -233,6 +241,7 @@ static enum ota_err write_change(struct ota_store *store, int which, const struc
     bind_changes(&query, row);
     ota_bind_int(&query, ":last_event", last_event);
     ota_bind_int(&query, ":id", row->id);
+    ota_bind_id(&query, ":finished_at", row->finished_at);
     return ota_query_write_row(&query);
 }
 
@@ -399,15 +408,15 @@ static enum ota_err purge_events(struct ota_store *store, int64_t *event, int *b
 {
     enum ota_err err = OTA_OK;
     while (err == OTA_OK && *event != 0 && *budget > 0) {
-        struct ota_query query;
-        begin(&query, store, EVENT_DELETE, error);
-        ota_bind_int(&query, ":id", *event);
-        err = ota_query_write_value(&query, event);
-        if (err == OTA_NOT_FOUND) {
-            /* What lay before has been pruned. */
-            *event = 0;
-            err = OTA_OK;
+        int64_t prev = 0;
+        err = ota_read_id(store, OTA_TABLE_TASK, EVENT_PREV, *event, &prev, error);
+        if (err == OTA_OK) {
+            err = ota_write_id(store, OTA_TABLE_TASK, EVENT_DELETE, *event, error);
         }
+        if (err == OTA_NOT_FOUND) {
+            err = OTA_OK; /* what lies before has been pruned */
+        }
+        *event = prev;
         (*budget)--;
     }
     return err;

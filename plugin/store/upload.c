@@ -14,6 +14,7 @@ enum {
     GET,
     EACH,
     ADVANCE,
+    GET_IMAGE,
     DELETE,
     FIRST_OF_PRODUCT
 };
@@ -42,7 +43,8 @@ static const char *const statements[] = {
     [EACH] = "SELECT " COLUMNS " FROM upload ORDER BY id",
     [ADVANCE] = "UPDATE upload SET received = received + :len, touched_at = :now "
                 "WHERE id = :id AND image = :image AND received = :offset",
-    [DELETE] = "DELETE FROM upload WHERE id = :id RETURNING image",
+    [GET_IMAGE] = "SELECT image FROM upload WHERE id = :id",
+    [DELETE] = "DELETE FROM upload WHERE id = :id",
     [FIRST_OF_PRODUCT] = "SELECT id FROM upload WHERE product_id = :product_id LIMIT 1",
 };
 
@@ -223,10 +225,10 @@ enum ota_err ota_upload_delete(struct ota_store *store, int64_t id, bool keep_im
                                struct ota_error *error)
 {
     int64_t image = 0;
-    struct ota_query query;
-    begin(&query, store, DELETE, error);
-    ota_bind_int(&query, ":id", id);
-    enum ota_err err = ota_query_write_value(&query, &image);
+    enum ota_err err = ota_read_id(store, OTA_TABLE_UPLOAD, GET_IMAGE, id, &image, error);
+    if (err == OTA_OK) {
+        err = ota_write_id(store, OTA_TABLE_UPLOAD, DELETE, id, error);
+    }
     return err == OTA_OK && !keep_image ? ota_image_doom(store, image, error) : err;
 }
 

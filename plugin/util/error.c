@@ -21,6 +21,21 @@ static const char *const names[OTA_ERR_COUNT] = {
     [OTA_AGAIN] = "again",
 };
 
+/* What was cut may end inside a character, and JSON takes whole ones only. */
+static void drop_half_character(char *text)
+{
+    size_t len = strlen(text);
+    size_t at = len;
+    while (at > 0 && len - at < 3 && ((unsigned char)text[at - 1] & 0xc0) == 0x80) {
+        at--;
+    }
+    unsigned char lead = at > 0 ? (unsigned char)text[at - 1] : 0;
+    size_t wanted = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 1;
+    if (wanted > 1 && len - (at - 1) < wanted) {
+        text[at - 1] = '\0';
+    }
+}
+
 enum ota_err ota_error_set(struct ota_error *error, enum ota_err code, const char *field,
                            const char *format, ...)
 {
@@ -29,10 +44,12 @@ enum ota_err ota_error_set(struct ota_error *error, enum ota_err code, const cha
     }
     error->code = code;
     (void)snprintf(error->field, sizeof error->field, "%s", field != NULL ? field : "");
+    drop_half_character(error->field);
     va_list args;
     va_start(args, format);
     (void)vsnprintf(error->text, sizeof error->text, format, args);
     va_end(args);
+    drop_half_character(error->text);
     return code;
 }
 
@@ -50,6 +67,7 @@ void ota_error_context(struct ota_error *error, const char *format, ...)
     (void)snprintf(joined, sizeof joined, "%s: %s", front, error->text);
     joined[sizeof error->text - 1] = '\0';
     memcpy(error->text, joined, sizeof error->text);
+    drop_half_character(error->text);
 }
 
 const char *ota_err_name(enum ota_err code)

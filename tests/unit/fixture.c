@@ -15,6 +15,7 @@
 
 static bool fail_commits;
 static int failed_commits;
+static int commits;
 
 enum ota_err __real_ota_store_commit(struct ota_store *store, struct ota_error *error);
 enum ota_err __wrap_ota_store_commit(struct ota_store *store, struct ota_error *error);
@@ -25,6 +26,7 @@ enum ota_err __wrap_ota_store_commit(struct ota_store *store, struct ota_error *
         failed_commits++;
         return ota_error_set(error, OTA_UNAVAILABLE, NULL, "a test's full disk");
     }
+    commits++;
     return __real_ota_store_commit(store, error);
 }
 
@@ -37,6 +39,11 @@ void fixture_fail_commits(bool fail)
 int fixture_failed_commits(void)
 {
     return failed_commits;
+}
+
+int fixture_commits(void)
+{
+    return commits;
 }
 
 /* --- opening ---------------------------------------------------------------------------------- */
@@ -83,6 +90,7 @@ void fixture_open(struct fixture *fix)
                             .client = {.id = "client-1", .username = "door/d1"}};
     fake_broker_reset();
     fixture_fail_commits(false);
+    commits = 0;
     if (access("/dev/shm", W_OK) != 0) {
         (void)snprintf(fix->dir, sizeof fix->dir, "/tmp/ota-unit-XXXXXX");
     }

@@ -78,6 +78,8 @@ void fixture_run(struct fixture *fix, int64_t ms, int64_t step);
 void fixture_fail_commits(bool fail);
 /* Commits tried and failed since then. */
 int fixture_failed_commits(void);
+/* All commits since the fixture was opened. */
+int fixture_commits(void);
 
 /* How many messages of this type went to the topic (NULL: any), and the last one. */
 int fixture_count(const char *topic, const char *type);

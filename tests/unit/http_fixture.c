@@ -247,11 +247,6 @@ struct ota_claim fixture_task(struct fixture *fixture, const struct fixture_firm
     return claim;
 }
 
-void fixture_path(const struct ota_claim *claim, char *path)
-{
-    ota_download_path(claim, path);
-}
-
 static void change(struct fixture *fixture, struct ota_task_row *task)
 {
     const struct ota_event_row event = {

@@ -38,9 +38,8 @@ void fixture_close(struct fixture *fixture);
 void fixture_start(struct fixture *fixture, int max_connections);
 void fixture_stop(struct fixture *fixture);
 
-/* A new device with a running task for this firmware; its URL's path. */
+/* A new device with a running task for this firmware: what its URL claims. */
 struct ota_claim fixture_task(struct fixture *fixture, const struct fixture_firmware *firmware);
-void fixture_path(const struct ota_claim *claim, char *path);
 /* A claim that is signed, whatever it claims. */
 void fixture_sign(const struct fixture *fixture, const char *sha256, struct ota_claim *claim);
 

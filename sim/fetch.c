@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "fetch.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "upgrade.h"
+
+/* What the vendor's SDK needs a second, else it takes the download for dead. */
+#define OTA_VENDOR_FLOOR 4999
+
+#define OTA_TRIES_MAX    5
+#define OTA_FIRST_TRY_MS 250
+
+static void request(struct ota_device *device);
+
+unsigned ota_fetch_percent(const struct ota_device *device)
+{
+    if (device->vendor) {
+        /* Its 32 bits overflow from 42,949,673 bytes on, and so do ours. */
+        uint32_t size = (uint32_t)device->notice.size;
+        return size == 0 ? 0 : (uint32_t)(device->image.received * 100) / size;
+    }
+    return (unsigned)(device->image.received * 100 / device->notice.size);
+}
+
+void ota_fetch_stop(struct ota_device *device)
+{
+    if (device->transfer != NULL) {
+        ota_transfer_stop(device->transfer);
+        device->transfer = NULL;
+    }
+    ota_loop_cancel(&device->world->loop, &device->tick);
+    ota_loop_cancel(&device->world->loop, &device->step);
+}
+
+void ota_fetch_say(struct ota_device *device)
+{
+    device->percent = ota_fetch_percent(device);
+    ota_device_report(device, OTA_SAID_DOWNLOADING, 0, NULL);
+}
+
+void ota_fetch_tick(void *arg)
+{
+    struct ota_device *device = arg;
+    int64_t ms = device->world->options->progress_ms;
+    int64_t got = device->image.received - device->at_tick;
+    bool flowing = device->at_tick > device->from;
+    device->at_tick = device->image.received;
+    if (device->vendor && flowing && got * 1000 < OTA_VENDOR_FLOOR * ms) {
+        ota_upgrade_fail(device, OTA_CODE_FAILED);
+        return;
+    }
+    ota_loop_after(&device->world->loop, &device->tick, ms);
+    if (ota_fetch_percent(device) != device->percent ||
+        (device->vendor && device->image.received == 0)) {
+        ota_fetch_say(device);
+    }
+}
+
+static bool is_body(long status)
+{
+    return status == 200 || status == 206;
+}
+
+static bool on_head(void *arg, const struct ota_transfer_head *head)
+{
+    struct ota_device *device = arg;
+    struct ota_image *image = &device->image;
+    if (device->vendor) {
+        return is_body(head->status); /* and appends, whatever it is */
+    }
+    if (head->status == 200 && image->received > 0) {
+        device->broken =
+            ota_image_start(image, &device->notice, device->world->options->save, NULL) != OTA_OK;
+    }
+    snprintf(image->etag, sizeof image->etag, "%s", head->etag);
+    return !device->broken && is_body(head->status) && head->offset == image->received;
+}
+
+static bool on_bytes(void *arg, const void *data, size_t len)
+{
+    struct ota_device *device = arg;
+    int64_t size = device->notice.size;
+    int64_t limit = device->trip < size ? device->trip : size;
+    int64_t room = limit - device->image.received;
+    int64_t take = (int64_t)len < room ? (int64_t)len : room;
+    device->tries = 0;
+    if (ota_image_add(&device->image, data, (size_t)take, NULL) != OTA_OK) {
+        device->broken = true;
+        return false;
+    }
+    device->overflow = limit == size && take < (int64_t)len;
+    return device->image.received < limit || (limit == size && !device->overflow);
+}
+
+/* What an answer's status means, in both dialects. */
+static int code_of(long status)
+{
+    static const struct {
+        long status;
+        int code;
+    } rows[] = {{403, OTA_CODE_FORBIDDEN}, {404, OTA_CODE_MISSING}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (rows[i].status == status) {
+            return rows[i].code;
+        }
+    }
+    return 0;
+}
+
+static void end_as_vendor(struct ota_device *device, const struct ota_transfer_end *end)
+{
+    bool cut = end->status == 0 || is_body(end->status);
+    int code = code_of(end->status);
+    ota_upgrade_fail(device, code != 0 ? code : cut ? OTA_CODE_FAILED : OTA_CODE_TIMED_OUT);
+}
+
+static void try_again(struct ota_device *device, const char *reason)
+{
+    ota_device_tell(device, OTA_EVENT_DOWNLOAD_CUT, "{s:I, s:s}", "offset",
+                    (json_int_t)device->image.received, "reason", reason);
+    if (device->tries == OTA_TRIES_MAX) {
+        ota_upgrade_fail(device, OTA_CODE_TIMED_OUT);
+        return;
+    }
+    ota_device_after(device, OTA_FIRST_TRY_MS << device->tries++, request);
+}
+
+/* Another file than the one that was begun: from the start, but not for ever. */
+static void start_over(struct ota_device *device)
+{
+    if (device->started_over) {
+        ota_upgrade_fail(device, OTA_CODE_FAILED);
+        return;
+    }
+    device->started_over = true;
+    ota_image_drop(&device->image);
+    try_again(device, "range not satisfiable");
+}
+
+static void end_badly(struct ota_device *device, const struct ota_transfer_end *end)
+{
+    int code = code_of(end->status);
+    bool refused = end->status >= 300 && end->status < 500 && end->status != 429;
+    if (code != 0) {
+        ota_upgrade_fail(device, code);
+    } else if (end->status == 416) {
+        start_over(device);
+    } else if (device->broken || refused || end->hopeless) {
+        ota_upgrade_fail(device, OTA_CODE_FAILED);
+    } else if (end->complete && is_body(end->status)) {
+        ota_upgrade_fail(device, OTA_CODE_MISMATCH); /* all of it, and less than the notice said */
+    } else {
+        try_again(device, end->status >= 500 ? "the server's error" : end->reason);
+    }
+}
+
+static void on_end(void *arg, const struct ota_transfer_end *end)
+{
+    struct ota_device *device = arg;
+    device->transfer = NULL;
+    if (device->image.received >= device->trip) {
+        ota_upgrade_strike(device);
+    } else if (device->overflow && !device->vendor) {
+        ota_upgrade_fail(device, OTA_CODE_MISMATCH);
+    } else if (device->image.received == device->notice.size) {
+        ota_upgrade_complete(device);
+    } else if (device->vendor) {
+        end_as_vendor(device, end);
+    } else {
+        end_badly(device, end);
+    }
+}
+
+static const struct ota_transfer_events transfer_events = {on_head, on_bytes, on_end};
+
+static bool begin_image(struct ota_device *device)
+{
+    const struct ota_image *image = &device->image;
+    device->overflow = device->broken = false;
+    /* The vendor looks at the version alone: what it has may be more than what it is to have. */
+    if (ota_image_is_of(image, &device->notice, device->vendor) &&
+        image->received <= device->notice.size) {
+        return true;
+    }
+    return ota_image_start(&device->image, &device->notice, device->world->options->save, NULL) ==
+           OTA_OK;
+}
+
+static void request(struct ota_device *device)
+{
+    if (!begin_image(device)) {
+        ota_upgrade_fail(device, OTA_CODE_FAILED);
+        return;
+    }
+    int64_t received = device->image.received;
+    if (received >= device->trip) {
+        ota_upgrade_strike(device);
+        return;
+    }
+    if (received == device->notice.size && !device->vendor) {
+        ota_upgrade_complete(device);
+        return;
+    }
+    char range[48];
+    if (device->vendor) {
+        snprintf(range, sizeof range, "%" PRId64 "-%" PRId64, received, device->notice.size);
+    } else {
+        snprintf(range, sizeof range, "%" PRId64 "-", received);
+    }
+    bool slow = device->armed && device->fault.kind == OTA_FAULT_SLOW;
+    struct ota_transfer_request wanted = {
+        .url = device->notice.url,
+        .range = device->vendor || received > 0 ? range : NULL,
+        .if_range = !device->vendor && received > 0 && device->image.etag[0] != '\0'
+                        ? device->image.etag
+                        : NULL,
+        .speed = slow ? device->fault.number : device->world->options->speed,
+        .vendor = device->vendor,
+    };
+    if (ota_transfer_start(&device->world->transfers, &wanted, &transfer_events, device,
+                           &device->transfer, NULL) != OTA_OK) {
+        ota_upgrade_fail(device, OTA_CODE_FAILED);
+    }
+}
+
+/* The vendor's SDK takes the port for a part of the host's name. */
+static bool names_a_port(const char *url)
+{
+    const char *host = strstr(url, "://");
+    host = host == NULL ? url : host + 3;
+    size_t len = strcspn(host, "/?#");
+    const char *after = memchr(host, ']', len);
+    after = after == NULL ? host : after;
+    return memchr(after, ':', len - (size_t)(after - host)) != NULL;
+}
+
+void ota_fetch_start(struct ota_device *device)
+{
+    bool trips = device->armed && device->fault.percent >= 0;
+    ota_device_enter(device, OTA_PHASE_FETCHING);
+    if (device->vendor && names_a_port(device->notice.url) && !device->world->options->allow_port) {
+        ota_upgrade_fail(device, OTA_CODE_FAILED);
+        return;
+    }
+    if (!begin_image(device)) {
+        ota_upgrade_fail(device, OTA_CODE_FAILED);
+        return;
+    }
+    device->trip = trips ? device->notice.size * device->fault.percent / 100 : INT64_MAX;
+    device->tries = 0;
+    device->started_over = false;
+    device->from = device->at_tick = device->image.received;
+    ota_device_tell(device, OTA_EVENT_DOWNLOAD_START, "{s:s, s:I}", "url", device->notice.url,
+                    "offset", (json_int_t)device->image.received);
+    ota_fetch_say(device);
+    ota_loop_after(&device->world->loop, &device->tick, device->world->options->progress_ms);
+    request(device);
+}
