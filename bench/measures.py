@@ -76,17 +76,18 @@ class House:
     """All that lives while the sides take turns: two plain brokers, two with the plugin, and a
     plain one with the service behind it. The second of each is the A/A control."""
 
-    def __init__(self, folder, fleet, template):
-        self.folder, self.fleet, self.template = folder, fleet, template
+    def __init__(self, folder):
+        self.folder, self.template = folder, folder / "template" / "ota.db"
+        self.fleet = None
         self.running = []
 
     def start(self):
         for name in ("plugin", "plugin2", "front"):
             copy_database(self.template, self.folder / name / "ota.db")
-        self.plain = self.keep(Broker(self.folder / "plain", "plain"))
-        self.plain2 = self.keep(Broker(self.folder / "plain2", "plain"))
-        self.plugin = self.keep(Broker(self.folder / "plugin", "plugin"))
-        self.plugin2 = self.keep(Broker(self.folder / "plugin2", "plugin"))
+        self.plain = self.keep(Broker(self.folder / "plain", "plain", watched=True))
+        self.plain2 = self.keep(Broker(self.folder / "plain2", "plain", watched=True))
+        self.plugin = self.keep(Broker(self.folder / "plugin", "plugin", watched=True))
+        self.plugin2 = self.keep(Broker(self.folder / "plugin2", "plugin", watched=True))
         self.front = self.keep(Broker(self.folder / "front", "plain"))
         self.service = self.keep(parts.Service(self.folder / "front", self.front))
 
@@ -225,8 +226,10 @@ def disturbed(house, side, mode, seconds, disturbance=None):
         with disturbance(broker) if disturbance else nullcontext():
             background = load(**house.settings(side, mode), rate=CHANGE_RATE, seconds=seconds + 1,
                               warmup=0.2)
-            time.sleep(0.4)
+            time.sleep(0.6)
+            broker.loops.start()
             result = probe(broker, seconds).result()
+            result.update(broker.loops.stop())
             result["background"] = background.result()
         return result
 
@@ -306,17 +309,20 @@ def deletion(house, plan):
     broker = house.plugin2
     admin = Admin(SimpleNamespace(port=broker.port, tls=None), "admin")
     started = time.monotonic()
-    ended = []
+    ended, over = [], threading.Event()
 
     def wait_gone():
         while parts.product_exists(broker.db_path, 2):
-            time.sleep(0.25)
+            if over.wait(0.25):
+                return
         ended.append(time.monotonic() - started)
 
     admin.call("deleteProduct", product="doomed", force=True)
-    watch = threading.Thread(target=wait_gone, daemon=True)
+    watch = threading.Thread(target=wait_gone)
     watch.start()
     result = disturbed(house, "plugin2", "status", plan.deletion_seconds)()
+    over.set()
+    watch.join()
     admin.close()
     result["took"] = ended[0] if ended else None
     return result
@@ -339,13 +345,19 @@ def foreign_rows(results):
                   f"p99 {median(own):,.0f} µs, plain {plain:,.0f} µs"
                   + (f"; {lost} reports came too late to be sent" if lost else "")
                   + (f"; all gone after {took:.1f} s" if took else ""))
-        worst = max(result["gap"] for result in results[side])
-        count = sum(result["longGaps"] for result in results[side])
-        yield Row("… longest loop gap", worst / 1000, ("<=", 10.0), "ms",
-                  [result["gap"] / 1000 for result in results[side]], f"over 10 ms: {count}")
-    gaps = [result["gap"] / 1000 for name in ("plain", "plain2") for result in results[name]]
+        yield loop_row("… longest loop of the broker", results[side], ("<=", 10.0))
     yield ratio_row("… A/A control: p99 of two plain brokers", results, "plain2", "plain", "p99")
-    yield Row("… longest loop gap of the plain brokers", max(gaps), None, "ms", gaps)
+    yield loop_row("… longest loop of the plain brokers", results["plain"] + results["plain2"])
+
+
+def loop_row(what, results, limit=None):
+    """A busy machine takes the processor away in mid-loop: its own time tells what was ours."""
+    longest = [result["longest"] for result in results]
+    return Row(what, max(longest), limit, "ms", longest,
+               f"its own processor time at most {max(r['longest_cpu'] for r in results):.1f} ms; "
+               f"{sum(r['over'] for r in results)} of {sum(r['loops'] for r in results):,} loops "
+               f"over 10 ms, {sum(r['over_cpu'] for r in results)} by processor time; the probe "
+               f"heard nothing for {max(r['gap'] for r in results) / 1000:.1f} ms at most")
 
 
 def answer_latency(house, plan):
@@ -480,6 +492,7 @@ def callgrind(folder, kind, count, template):
     broker = Broker(folder, kind, wrapper)
     try:
         load(port=broker.port, mode="foreign", count=count).result()
+        time.sleep(1)  # so that the clients' going is in the profile of both lengths
     finally:
         broker.stop()
     return read_profile(out)

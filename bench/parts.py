@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The processes that are measured, and those that measure: started, asked, and ended by their id."""
 import json
+import mmap
 import os
 import shutil
 import socket
@@ -30,7 +31,7 @@ class Failed(Exception):
 class Process:
     """One program with its output in a file; ended by stop()."""
 
-    def __init__(self, folder, name, command):
+    def __init__(self, folder, name, command, environment=None):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.name = folder, name
         self.output = folder / f"{name}.log"
@@ -41,6 +42,7 @@ class Process:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 cwd=folder,
+                env={**os.environ, **(environment or {})},
             )
 
     @property
@@ -80,18 +82,41 @@ def _answers(port):
         return False
 
 
+class LoopWatch:
+    """What loopwatch.c keeps: six numbers in a file that the broker has mapped."""
+
+    NAMES = ("enabled", "loops", "longest", "longest_cpu", "over", "over_cpu")
+    LIBRARY = BUILD / "bench" / "bench_loopwatch.so"
+
+    def __init__(self, path):
+        path.write_bytes(bytes(8 * len(self.NAMES)))
+        self.environment = {"LD_PRELOAD": str(self.LIBRARY), "BENCH_LOOPWATCH": str(path)}
+        with open(path, "r+b") as file:
+            self.map = mmap.mmap(file.fileno(), 0)
+
+    def start(self):
+        self.map[:] = struct.pack("=6Q", 1, 0, 0, 0, 0, 0)
+
+    def stop(self):
+        """{name: number}; times in ms."""
+        seen = dict(zip(self.NAMES, struct.unpack("=6Q", self.map[:])))
+        self.map[:8] = bytes(8)
+        return {**seen, **{name: seen[name] / 1e6 for name in ("longest", "longest_cpu")}}
+
+
 class Broker(Process):
     """kind: plain, stub, thread (the stub with a thread), plugin, or quiet (without downloads)."""
 
-    def __init__(self, folder, kind, wrapper=(), db_path=None, wait=True):
+    def __init__(self, folder, kind, wrapper=(), db_path=None, watched=False):
         folder.mkdir(parents=True, exist_ok=True)
         self.kind, self.port, self.http_port = kind, free_port(), free_port()
         self.db_path = db_path or folder / "ota.db"
         config = folder / "mosquitto.conf"
         config.write_text(self._config())
-        super().__init__(folder, f"broker-{kind}", [*wrapper, MOSQUITTO, "-c", config])
-        if wait:
-            self.wait_until(lambda: _answers(self.port), "answer")
+        self.loops = LoopWatch(folder / "loops") if watched else None
+        command = [*wrapper, MOSQUITTO, "-c", config]
+        super().__init__(folder, f"broker-{kind}", command, watched and self.loops.environment)
+        self.wait_until(lambda: _answers(self.port), "answer")
 
     def _config(self):
         lines = ["allow_anonymous true", "per_listener_settings false", "set_tcp_nodelay true"]

@@ -45,7 +45,7 @@ def say(row):
     parts = [row.what + ":", number(row.seen, row.unit)]
     if row.limit:
         parts.append(f"({target(row)}: {row.verdict()})")
-    return " ".join(parts)
+    return " ".join(parts) + (f"\n      {row.note}" if row.note else "")
 
 
 def table(rows):

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Measures the plugin beside what it is compared with. Use scripts/bench.
 
-    --quick           short rounds, a smaller fleet for nothing: about four minutes
+    --quick           short rounds and few of them: about four minutes
     --only WORD       sections whose title holds the word; may be repeated; writes no file
     --dir FOLDER      where databases are made: on a disk, never in memory (default: build/bench-run)
     --out FILE        default: bench/RESULTS.md
@@ -31,41 +31,45 @@ QUICK = SimpleNamespace(
 
 
 def sections(house, folder, plan, empty):
-    """(title, its rows as they come, whether it needs the house)"""
+    """(title, its rows as they come, what it needs of the house: nothing, its fleet, or all)"""
     return [
-        ("Foreign traffic", lambda: measures.instructions(folder / "callgrind", plan, empty), False),
-        ("Start and memory", lambda: measures.starting(house, plan), False),
-        ("Foreign rate", lambda: measures.foreign_rate(house, plan), True),
-        ("Version reports", lambda: measures.version_reports(house, plan), True),
-        ("Percentages", lambda: measures.percentages(house, plan), True),
-        ("Status changes", lambda: measures.status_changes(house, plan), True),
-        ("Answer latency", lambda: measures.answer_latency(house, plan), True),
-        ("Downloads", lambda: measures.downloads(house, plan), True),
-        ("While others publish", lambda: measures.while_others_publish(house, plan), True),
-        ("Memory at the end", lambda: measures.memory_after(house), True),
+        ("Foreign traffic", lambda: measures.instructions(folder / "callgrind", plan, empty), ""),
+        ("Start and memory", lambda: measures.starting(house, plan), "fleet"),
+        ("Foreign rate", lambda: measures.foreign_rate(house, plan), "all"),
+        ("Version reports", lambda: measures.version_reports(house, plan), "all"),
+        ("Percentages", lambda: measures.percentages(house, plan), "all"),
+        ("Status changes", lambda: measures.status_changes(house, plan), "all"),
+        ("Answer latency", lambda: measures.answer_latency(house, plan), "all"),
+        ("Downloads", lambda: measures.downloads(house, plan), "all"),
+        ("While others publish", lambda: measures.while_others_publish(house, plan), "all"),
+        ("Memory at the end", lambda: measures.memory_after(house), "all"),
     ]
 
 
-def prepare(folder, plan):
-    """The plugin makes the schema; gives a small database, the large one and what is in it."""
-    empty, template = folder / "empty" / "ota.db", folder / "template" / "ota.db"
-    parts.Broker(empty.parent, "quiet").stop()
-    parts.copy_database(empty, template)
+def make_empty(folder):
+    """A database with the plugin's schema, as the plugin makes it."""
+    parts.Broker(folder / "empty", "quiet").stop()
+    return folder / "empty" / "ota.db"
+
+
+def make_fleet(house, empty, devices):
+    parts.copy_database(empty, house.template)
     began = time.monotonic()
-    fleet = fill.fill(template, plan.devices)
-    print(f"{plan.devices:,} devices filled in, {time.monotonic() - began:.0f} s", flush=True)
-    return empty, template, fleet
+    house.fleet = fill.fill(house.template, devices)
+    print(f"{devices:,} devices filled in, {time.monotonic() - began:.0f} s", flush=True)
 
 
 def run(arguments, folder, plan):
-    empty, template, fleet = prepare(folder, plan)
-    house = measures.House(folder / "house", fleet, template)
+    empty = make_empty(folder)
+    house = measures.House(folder / "house")
     done = []
     try:
-        for title, rows, at_home in sections(house, folder, plan, empty):
+        for title, rows, needs in sections(house, folder, plan, empty):
             if arguments.only and not any(word in title.lower() for word in arguments.only):
                 continue
-            if at_home and not house.running:
+            if needs and house.fleet is None:
+                make_fleet(house, empty, plan.devices)
+            if needs == "all" and not house.running:
                 house.start()
             print(f"== {title}", flush=True)
             seen = []

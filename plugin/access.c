@@ -122,7 +122,7 @@ struct ota_topic ota_topic_parse(const struct ota_access *access, const char *te
         topic.kind = OTA_TOPIC_GATEWAY;
     } else if (first_level(text, CONTROL_SPACE, sizeof CONTROL_SPACE - 1, &rest) &&
                could_be_level(rest, "ota")) {
-        /* a wildcard aims at what other plugins tell their admins, too: no role of ours covers it */
+        /* a wildcard aims at other plugins' topics, too: no role of ours covers those */
         topic.kind = rest[1] == 'o' ? OTA_TOPIC_CONTROL : OTA_TOPIC_UNKNOWN;
     }
     if (shared && (topic.kind == OTA_TOPIC_UPDATE || topic.kind == OTA_TOPIC_BLOCK)) {

@@ -283,15 +283,33 @@ static enum ota_err do_command(struct ota_control *control, struct message *mess
 
 /* --- messages --------------------------------------------------------------------------------- */
 
+/* A key beside `commands`, or NULL. */
+static const char *stray_key(json_t *root)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(root, key, value)
+    {
+        if (strcmp(key, "commands") != 0) {
+            return key;
+        }
+    }
+    return NULL;
+}
+
 static bool parse_envelope(struct message *message, struct ota_error *error)
 {
     json_error_t where;
     message->root = json_loadb(message->payload, message->len, JSON_REJECT_DUPLICATES, &where);
     const json_t *commands = json_object_get(message->root, "commands");
+    const char *stray = stray_key(message->root);
     if (message->root == NULL) {
         (void)ota_error_set(error, OTA_INVALID_REQUEST, NULL, "the message isn't JSON: %s",
                             where.text);
-    } else if (!json_is_array(commands) || json_object_size(message->root) != 1) {
+    } else if (stray != NULL) {
+        (void)ota_error_set(error, OTA_INVALID_REQUEST, stray,
+                            "the message must be {\"commands\":[…]}: it takes no %.40s", stray);
+    } else if (!json_is_array(commands)) {
         (void)ota_error_set(error, OTA_INVALID_REQUEST, "commands",
                             "the message must be {\"commands\":[…]} and nothing else");
     } else if (json_array_size(commands) < 1 ||

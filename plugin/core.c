@@ -41,6 +41,22 @@ static bool load_product(void *data, const struct ota_product_row *row)
     return !loading->no_memory;
 }
 
+static bool load_version(void *data, int64_t product_id, const char *text)
+{
+    struct loading *loading = data;
+    struct ota_fleet *fleet = &loading->core->fleet;
+    struct ota_product *product = ota_fleet_product_by_id(fleet, product_id);
+    if (product == NULL) {
+        return true; /* it is being deleted */
+    }
+    struct ota_version *version = ota_fleet_version(fleet, product, text);
+    loading->no_memory = version == NULL;
+    if (version != NULL) {
+        version->remembered = true;
+    }
+    return !loading->no_memory;
+}
+
 static bool load_firmware(void *data, const struct ota_firmware_row *row)
 {
     struct loading *loading = data;
@@ -75,6 +91,9 @@ static enum ota_err load_all(struct ota_core *core, struct loading *loading,
                              struct ota_error *error)
 {
     enum ota_err err = ota_product_each(core->store, 0, load_product, loading, error);
+    if (err == OTA_OK && !loading->no_memory) {
+        err = ota_product_load_versions(core->store, load_version, loading, error);
+    }
     if (err == OTA_OK && !loading->no_memory) {
         err = ota_firmware_each(core->store, 0, 0, load_firmware, loading, error);
     }

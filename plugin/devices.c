@@ -44,6 +44,8 @@ enum ota_err ota_devices_add_product(struct ota_core *core, struct ota_product_r
 
 static void run_version(struct ota_core *core, struct ota_effect *effect)
 {
+    struct ota_version *version = effect->other;
+    version->remembered = version->remembered || effect->number != 0;
     ota_fleet_set_version(&core->fleet, effect->item, effect->other);
     ota_events_version(core, effect->item);
 }
@@ -70,7 +72,11 @@ enum ota_err ota_devices_set_version(struct ota_core *core, struct ota_device *d
     effect->item = device;
     effect->other = version;
     effect->drop = drop_version;
-    return OTA_OK;
+    if (!version->remembered && device->product->versions.count <= OTA_VERSIONS_REMEMBERED) {
+        effect->number = 1;
+        err = ota_product_add_version(core->store, device->product->id, text, error);
+    }
+    return err;
 }
 
 static void drop_device(struct ota_core *core, struct ota_effect *effect)

@@ -15,6 +15,7 @@
 #define OTA_SWEEP_ROWS      50
 #define OTA_PURGE_EVERY_MS  60000
 #define OTA_PURGE_ROWS      50
+#define OTA_PURGE_MS        2
 #define OTA_PURGE_IDS       2000
 #define OTA_CLOCK_EVERY_MS  1000
 #define OTA_STORE_PAUSE_MS  1000
@@ -291,9 +292,11 @@ static void do_purge(struct ota_dispatch *dispatch)
     struct ota_error error = {0};
     bool left = false;
     enum ota_err err = ota_core_begin(core, &error);
-    if (err == OTA_OK) {
-        err = purge(core, &left, &error);
-    }
+    int64_t end = ota_now_mono() + OTA_PURGE_MS;
+    do {
+        left = false;
+        err = err == OTA_OK ? purge(core, &left, &error) : err;
+    } while (err == OTA_OK && left && ota_now_mono() < end);
     if (err == OTA_OK) {
         err = ota_core_commit(core, &error);
     }

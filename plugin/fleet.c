@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "fleet.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -234,15 +235,13 @@ static bool ensure_page(struct ota_fleet *fleet, size_t page)
 
 static struct ota_device *new_device(const struct ota_device_row *row, struct ota_product *product)
 {
-    struct ota_device *device = calloc(1, sizeof *device);
+    size_t name_size = strlen(row->name) + 1;
+    size_t size = offsetof(struct ota_device, name) + name_size;
+    struct ota_device *device = calloc(1, size > sizeof *device ? size : sizeof *device);
     if (device == NULL) {
         return NULL;
     }
-    device->name = strdup(row->name);
-    if (device->name == NULL) {
-        free(device);
-        return NULL;
-    }
+    memcpy(device->name, row->name, name_size);
     device->product = product;
     device->id = (uint32_t)row->id;
     device->last_task = row->last_task;
@@ -251,12 +250,6 @@ static struct ota_device *new_device(const struct ota_device_row *row, struct ot
     device->hold = row->hold;
     device->may_settle = row->last_task != 0;
     return device;
-}
-
-static void free_device(struct ota_device *device)
-{
-    free(device->name);
-    free(device);
 }
 
 struct ota_device *ota_fleet_add_device(struct ota_fleet *fleet, const struct ota_device_row *row)
@@ -278,7 +271,7 @@ struct ota_device *ota_fleet_add_device(struct ota_fleet *fleet, const struct ot
         !ota_index_add(&fleet->devices,
                        hash_device(fleet, product, device->name, strlen(device->name)), device)) {
         ota_fleet_drop_version(fleet, product, version);
-        free_device(device);
+        free(device);
         return NULL;
     }
     fleet->pages[page][(size_t)row->id % OTA_PAGE] = device;
@@ -298,7 +291,7 @@ void ota_fleet_remove_device(struct ota_fleet *fleet, struct ota_device *device)
     fleet->pages[device->id / OTA_PAGE][device->id % OTA_PAGE] = NULL;
     device->product->devices--;
     fleet->device_count -= !is_doomed(device);
-    free_device(device);
+    free(device);
 }
 
 bool ota_fleet_purge(struct ota_fleet *fleet, int ids)
@@ -356,7 +349,7 @@ struct ota_version *ota_fleet_version(struct ota_fleet *fleet, struct ota_produc
 void ota_fleet_drop_version(struct ota_fleet *fleet, struct ota_product *product,
                             struct ota_version *version)
 {
-    if (version != NULL && version->devices == 0) {
+    if (version != NULL && version->devices == 0 && !version->remembered) {
         ota_index_remove(&product->versions,
                          ota_hash(&fleet->key, 0, version->text, strlen(version->text)), version);
         free(version);
@@ -558,7 +551,7 @@ static void free_all_devices(struct ota_fleet *fleet)
         for (size_t j = 0; fleet->pages[i] != NULL && j < OTA_PAGE; j++) {
             if (fleet->pages[i][j] != NULL) {
                 ota_task_free(fleet->pages[i][j]->task);
-                free_device(fleet->pages[i][j]);
+                free(fleet->pages[i][j]);
             }
         }
         free(fleet->pages[i]);

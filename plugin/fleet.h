@@ -23,15 +23,19 @@ struct ota_product {
     char name[OTA_PRODUCT_MAX + 1];
     uint32_t devices;
     uint32_t online;
-    struct ota_index versions; /* of struct ota_version: reported by a device now */
+    struct ota_index versions; /* of struct ota_version */
     struct ota_product *next_doomed;
 };
 
-/* A version that at least one device of the product runs. */
+/* A version that devices of the product run, or once reported. */
 struct ota_version {
     char text[OTA_VERSION_MAX + 1];
+    bool remembered; /* in the store: stays when no device runs it any more */
     uint32_t devices;
 };
+
+/* So many versions of a product are remembered: a device can't fill memory by inventing some. */
+#define OTA_VERSIONS_REMEMBERED 2000
 
 struct ota_firmware {
     struct ota_firmware_row row; /* description is left empty: memory */
@@ -46,7 +50,6 @@ struct ota_conn {
 };
 
 struct ota_device {
-    char *name;
     struct ota_product *product;
     struct ota_version *version; /* NULL: never reported */
     struct ota_task *task;       /* the unfinished one, or NULL */
@@ -59,6 +62,7 @@ struct ota_device {
     uint32_t seen_hour; /* last_seen as the store has it, in hours since 1970 */
     bool hold : 1;
     bool may_settle : 1; /* the last task is finished, but a report may still change it */
+    char name[];         /* in one piece with the rest: 32 bytes and a cache line saved a device */
 };
 
 struct ota_task {

@@ -167,7 +167,8 @@ static bool is_base_url(const char *text)
     size_t len = strlen(text);
     bool plain = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
                               "-._~:/[]") == len;
-    return host[0] != '\0' && host[0] != '/' && plain && len <= 255 && text[len - 1] != '/';
+    return host[0] != '\0' && host[0] != '/' && host[0] != ':' && plain && len <= 255 &&
+           text[len - 1] != '/';
 }
 
 static enum ota_err check(const struct ota_options *options, struct ota_error *error)

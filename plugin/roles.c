@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define OTA_LINE_MAX 512 /* of roles_file, with the line's end */
+
 struct ota_role_entry {
     char *user;
     enum ota_role role;
@@ -66,6 +68,11 @@ enum ota_err ota_roles_add_list(struct ota_roles *roles, const char *users, enum
 static enum ota_err add_line(struct ota_roles *roles, char *line, const char *path, int number,
                              struct ota_error *error)
 {
+    if (strlen(line) == OTA_LINE_MAX && line[OTA_LINE_MAX - 1] != '\n') {
+        return ota_error_set(error, OTA_INVALID_REQUEST, "roles_file",
+                             "%s line %d: a line has at most %d bytes", path, number,
+                             OTA_LINE_MAX - 1);
+    }
     line[strcspn(line, "\r\n")] = '\0';
     line += strspn(line, " \t");
     if (line[0] == '\0' || line[0] == '#') {
@@ -97,9 +104,13 @@ enum ota_err ota_roles_add_file(struct ota_roles *roles, const char *path, struc
                              "roles_file: can't read %s: %s", path, strerror(errno));
     }
     enum ota_err err = OTA_OK;
-    char line[512];
+    char line[OTA_LINE_MAX + 1];
     for (int number = 1; err == OTA_OK && fgets(line, sizeof line, file) != NULL; number++) {
         err = add_line(roles, line, path, number, error);
+    }
+    if (err == OTA_OK && ferror(file)) {
+        err = ota_error_set(error, OTA_INVALID_REQUEST, "roles_file", "can't read %s: %s", path,
+                            strerror(errno));
     }
     (void)fclose(file);
     return err;

@@ -21,6 +21,13 @@ CREATE TABLE product (
 
 CREATE INDEX product_doomed ON product (id) WHERE name IS NULL;
 
+-- Versions that devices reported, also those that none runs any more: people filter by them.
+CREATE TABLE product_version (
+    product_id INTEGER NOT NULL REFERENCES product (id),
+    version    TEXT NOT NULL CHECK (length(version) BETWEEN 1 AND 32),
+    PRIMARY KEY (product_id, version)
+) STRICT, WITHOUT ROWID;
+
 -- Bytes of firmware, whole or still arriving: rows of 64 KiB, the last one short.
 CREATE TABLE image_block (
     image INTEGER NOT NULL,

@@ -192,9 +192,7 @@ static void note_all_versions(struct ota_core *core, const struct ota_product *p
 {
     const struct ota_version *version;
     for (size_t at = 0; (version = ota_index_next(&product->versions, &at)) != NULL;) {
-        if (version->devices > 0) {
-            note_version(versions, version->text);
-        }
+        note_version(versions, version->text);
     }
     const struct ota_firmware *firmware;
     for (size_t at = 0; (firmware = ota_index_next(&core->fleet.firmware, &at)) != NULL;) {

@@ -1,7 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "store_internal.h"
 
-enum { INSERT, SET_DESCRIPTION, GET, EACH, DOOM, DOOMED, DELETE };
+enum {
+    INSERT,
+    SET_DESCRIPTION,
+    GET,
+    EACH,
+    DOOM,
+    DOOMED,
+    DELETE,
+    VERSION_INSERT,
+    VERSIONS,
+    VERSIONS_PURGE
+};
 
 #define COLUMNS "id, name, description, created_at"
 
@@ -15,6 +26,11 @@ static const char *const statements[] = {
     [DOOM] = "UPDATE product SET name = NULL WHERE id = :id",
     [DOOMED] = "SELECT id FROM product WHERE name IS NULL ORDER BY id LIMIT 1",
     [DELETE] = "DELETE FROM product WHERE id = :id",
+    [VERSION_INSERT] = "INSERT INTO product_version (product_id, version) "
+                       "VALUES (:id, :version) ON CONFLICT DO NOTHING",
+    [VERSIONS] = "SELECT product_id, version FROM product_version ORDER BY product_id, version",
+    [VERSIONS_PURGE] = "DELETE FROM product_version WHERE product_id = :id AND version IN "
+                       "(SELECT version FROM product_version WHERE product_id = :id LIMIT :rows)",
 };
 
 const struct ota_table ota_table_product = OTA_TABLE("product", statements);
@@ -87,6 +103,46 @@ enum ota_err ota_product_each(struct ota_store *store, int64_t before, ota_produ
     return ota_query_end(&query);
 }
 
+enum ota_err ota_product_add_version(struct ota_store *store, int64_t id, const char *version,
+                                     struct ota_error *error)
+{
+    struct ota_query query;
+    begin(&query, store, VERSION_INSERT, error);
+    ota_bind_int(&query, ":id", id);
+    ota_bind_text(&query, ":version", version);
+    return ota_query_write(&query);
+}
+
+enum ota_err ota_product_load_versions(struct ota_store *store, ota_product_version_fn fn,
+                                       void *data, struct ota_error *error)
+{
+    struct ota_query query;
+    begin(&query, store, VERSIONS, error);
+    while (ota_query_row(&query)) {
+        char version[OTA_VERSION_MAX + 1];
+        int64_t id = ota_next_int(&query);
+        ota_next_text(&query, version, sizeof version);
+        if (!fn(data, id, version)) {
+            break;
+        }
+    }
+    return ota_query_end(&query);
+}
+
+static enum ota_err purge_versions(struct ota_store *store, int64_t id, int *budget,
+                                   struct ota_error *error)
+{
+    struct ota_query query;
+    begin(&query, store, VERSIONS_PURGE, error);
+    ota_bind_int(&query, ":id", id);
+    ota_bind_int(&query, ":rows", *budget);
+    enum ota_err err = ota_query_write(&query);
+    if (err == OTA_OK) {
+        *budget -= sqlite3_changes(store->conn.db);
+    }
+    return err;
+}
+
 enum ota_err ota_product_doom(struct ota_store *store, int64_t id, struct ota_error *error)
 {
     return ota_write_id(store, OTA_TABLE_PRODUCT, DOOM, id, error);
@@ -111,6 +167,9 @@ static enum ota_err purge_one(struct ota_store *store, int64_t id, int *budget,
     }
     if (err == OTA_OK && *budget > 0) {
         err = ota_upload_purge(store, id, budget, error);
+    }
+    if (err == OTA_OK && *budget > 0) {
+        err = purge_versions(store, id, budget, error);
     }
     if (err == OTA_OK && *budget > 0) {
         err = ota_write_id(store, OTA_TABLE_PRODUCT, DELETE, id, error);

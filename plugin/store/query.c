@@ -110,7 +110,7 @@ static enum ota_err prepare_table(struct ota_conn *conn, const struct ota_table 
 enum ota_err ota_conn_prepare(struct ota_conn *conn, enum ota_table_id from, enum ota_table_id to,
                               struct ota_error *error)
 {
-    size_t count = 0;
+    size_t count = 1; /* never 0 */
     for (enum ota_table_id id = from; id <= to; id++) {
         count += (size_t)tables[id]->count;
     }
@@ -244,15 +244,26 @@ int64_t ota_next_int(struct ota_query *query)
     return sqlite3_column_int64(query->statement, query->column++);
 }
 
+/* A column that isn't there is NULL, or one for which memory was out. */
+static void check_memory(struct ota_query *query)
+{
+    if (query->err == OTA_OK && sqlite3_errcode(query->conn->db) == SQLITE_NOMEM) {
+        query->err = ota_conn_fail(query->conn, SQLITE_NOMEM, query->error);
+    }
+}
+
 void ota_next_text(struct ota_query *query, char *text, size_t size)
 {
     int column = query->column++;
     const unsigned char *value = sqlite3_column_text(query->statement, column);
-    size_t len = value != NULL ? (size_t)sqlite3_column_bytes(query->statement, column) : 0;
+    size_t len = (size_t)sqlite3_column_bytes(query->statement, column);
     if (len >= size) {
         len = size - 1; /* the CHECKs hold this back: it was written by another hand */
     }
-    if (len > 0) {
+    if (value == NULL) {
+        len = 0;
+        check_memory(query);
+    } else {
         memcpy(text, value, len);
     }
     text[len] = '\0';
@@ -262,11 +273,14 @@ size_t ota_next_blob(struct ota_query *query, void *bytes, size_t size)
 {
     int column = query->column++;
     const void *value = sqlite3_column_blob(query->statement, column);
-    size_t len = value != NULL ? (size_t)sqlite3_column_bytes(query->statement, column) : 0;
+    size_t len = (size_t)sqlite3_column_bytes(query->statement, column);
     if (len > size) {
         len = size;
     }
-    if (len > 0) {
+    if (value == NULL) {
+        len = 0;
+        check_memory(query);
+    } else {
         memcpy(bytes, value, len);
     }
     return len;

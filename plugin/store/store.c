@@ -240,6 +240,9 @@ static enum ota_err run(struct ota_store *store, int which, struct ota_error *er
 
 enum ota_err ota_store_begin(struct ota_store *store, struct ota_error *error)
 {
+    if (store->rollback_due) {
+        ota_store_rollback(store);
+    }
     return run(store, BEGIN, error);
 }
 
@@ -250,8 +253,8 @@ enum ota_err ota_store_commit(struct ota_store *store, struct ota_error *error)
 
 void ota_store_rollback(struct ota_store *store)
 {
-    /* SQLite itself has rolled back after some failures. */
-    if (sqlite3_get_autocommit(store->conn.db) == 0) {
-        (void)!run(store, ROLLBACK, NULL);
-    }
+    /* SQLite itself has rolled back after some failures. Without any memory even this fails: then
+     * the next transaction does it. */
+    store->rollback_due =
+        sqlite3_get_autocommit(store->conn.db) == 0 && run(store, ROLLBACK, NULL) != OTA_OK;
 }

@@ -187,6 +187,13 @@ OTA_CHECKED enum ota_err ota_product_get(struct ota_store *store, int64_t id,
  */
 OTA_CHECKED enum ota_err ota_product_each(struct ota_store *store, int64_t before,
                                           ota_product_fn fn, void *data, struct ota_error *error);
+/* Remembers that a device of the product reported the version; fine where it is known. */
+OTA_CHECKED enum ota_err ota_product_add_version(struct ota_store *store, int64_t id,
+                                                 const char *version, struct ota_error *error);
+typedef bool (*ota_product_version_fn)(void *data, int64_t product_id, const char *version);
+OTA_CHECKED enum ota_err ota_product_load_versions(struct ota_store *store,
+                                                   ota_product_version_fn fn, void *data,
+                                                   struct ota_error *error);
 /* Takes the name away; ota_product_purge then removes the rest. */
 OTA_CHECKED enum ota_err ota_product_doom(struct ota_store *store, int64_t id,
                                           struct ota_error *error);

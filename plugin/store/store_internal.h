@@ -66,6 +66,7 @@ struct ota_store {
     struct ota_conn conn; /* first: a store is a connection */
     int lock_fd;
     struct ota_checkpoint *checkpoint;
+    bool rollback_due; /* one has failed */
     ota_online_fn online;
     void *online_data;
 };

@@ -154,7 +154,7 @@ enum ota_err ota_upload_each(struct ota_store *store, ota_upload_fn fn, void *da
 static enum ota_err explain_advance(struct ota_store *store, int64_t id, int64_t image,
                                     struct ota_error *error)
 {
-    struct ota_upload_row row;
+    struct ota_upload_row row = {0};
     enum ota_err err = ota_upload_get(store, id, &row, error);
     if (err != OTA_OK) {
         return err;

@@ -30,7 +30,7 @@ def _first_line(*command):
 def record(name, number, result):
     """Adds the row of a run that was really made to docs/reliability.md."""
     machine = f"{os.cpu_count()} cores, {platform.system()} {platform.release().split('-')[0]}"
-    row = [time.strftime("%Y-%m-%d"), _first_line("git", "rev-parse", "--short", "HEAD"), name,
+    row = [time.strftime("%Y-%m-%d"), _first_line("git", "describe", "--always", "--dirty"), name,
            str(number), f"{machine}; {_first_line(MOSQUITTO, '-h')}", result]
     lines = RELIABILITY.read_text().split("\n")
     at = lines.index("|---|---|---|---|---|---|", lines.index("## Results")) + 1

@@ -17,7 +17,7 @@ MOSQUITTO = os.environ.get("OTA_MOSQUITTO", "/usr/sbin/mosquitto")
 ASAN_PRELOAD = os.environ.get("OTA_ASAN_PRELOAD")
 
 # Sanitizers and the machine's other work slow things down; a wait that succeeds isn't longer.
-TIMEOUT = 30.0 if ASAN_PRELOAD else 10.0
+TIMEOUT = 40.0 if ASAN_PRELOAD else 20.0
 
 _held_ports = []  # open lock files: a port stays ours until this process ends
 

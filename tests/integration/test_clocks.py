@@ -147,8 +147,7 @@ def test_a_new_attempt_starts_the_clock_afresh(broker):
     assert 1.8 < time.monotonic() - began < 2.8
 
 
-def test_a_freeze_ends_no_connection_of_a_task(broker):
-    """What came due while the broker stood still is worked off in order, and nothing twice."""
+def test_what_came_due_in_a_freeze_is_not_made_up_for(broker):
     one = Interrupted(broker, options={"notice_interval": 1})
     upgrade(one.admin, one.device)
     one.device.wait_notice()

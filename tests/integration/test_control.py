@@ -30,7 +30,8 @@ listDevices          viewer   product version? online? tag? prefix? gateway? lim
 listDeviceHistory    viewer   product device limit? cursor?
 explainDevice        viewer   product device
 listVersions         viewer   product limit? cursor?
-upgradeDevice        operator product device version timeoutSeconds? retry? override? reinstall? allowDowngrade?
+upgradeDevice        operator product device version timeoutSeconds? retry? override? reinstall? \
+allowDowngrade?
 listTasks            viewer   product? batch? device? version? status? limit? cursor?
 getTask              viewer   task
 cancelTask           operator task
@@ -206,7 +207,8 @@ def test_fields_come_before_existence(admin):
     """Checks, in this order: envelope, role, fields, existence, state."""
     refuse(admin, "createDevice", "invalid_request", "tags", product="none", device="d", tags="x")
     refuse(admin, "addFirmware", "invalid_request", "bogus", bogus=1, **announce("none", "1", b"x"))
-    refuse(admin, "uploadFirmwareBlock", "invalid_request", "data", upload=77, offset=0, data="A*AA")
+    refuse(admin, "uploadFirmwareBlock", "invalid_request", "data", upload=77, offset=0,
+           data="A*AA")
     refuse(admin, "listTasks", "invalid_request", "status", product="none", status="x")
 
 
@@ -366,8 +368,9 @@ def test_entries_that_are_no_commands(admin):
 def test_one_entry_a_command_in_order_each_its_own_transaction(admin):
     commands = []
     for n in range(50):
-        commands.append({"command": "createProduct", "product": f"p{n}", "correlationData": f"{n}"})
-        commands.append({"command": "createProduct", "product": f"p{n}", "correlationData": "again"})
+        command = {"command": "createProduct", "product": f"p{n}"}
+        commands.append({**command, "correlationData": f"{n}"})
+        commands.append({**command, "correlationData": "again"})
     responses = admin.call_raw({"commands": commands})["responses"]
     for n in range(50):
         first, second = responses[2 * n : 2 * n + 2]
@@ -381,7 +384,8 @@ def test_correlation_data(admin):
     for text in ("", "x", "\u00e9\U0001f680\u2028", "<b>\"'\\", "x" * 10_000, "a\nb"):
         for name in ("getInfo", "noSuch", "getTask"):
             command = {"command": name, "correlationData": text}
-            assert admin.call_raw({"commands": [command]})["responses"][0]["correlationData"] == text
+            (response,) = admin.call_raw({"commands": [command]})["responses"]
+            assert response["correlationData"] == text
     for wrong in (None, 1, [], {}, True):
         command = {"command": "getInfo", "correlationData": wrong}
         response = admin.call_raw({"commands": [command]})["responses"][0]
@@ -540,7 +544,8 @@ def test_a_cursor_belongs_to_its_filters(pages):
     }
     other = {
         "listFirmware": [{"product": "q"}],
-        "listDevices": [{"product": "q", "tag": "t"}, {"product": "p"}, {"product": "p", "tag": "u"},
+        "listDevices": [{"product": "q", "tag": "t"}, {"product": "p"},
+                        {"product": "p", "tag": "u"},
                         {"product": "p", "tag": "t", "prefix": "d"},
                         {"product": "p", "tag": "t", "online": False}],
         "listVersions": [{"product": "q"}],

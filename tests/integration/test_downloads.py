@@ -248,7 +248,7 @@ def test_a_url_outlives_connections_and_restarts(offer):
     assert ask(offer.url).body == CONTENT
 
 
-@pytest.mark.parametrize("end", ["cancel", "fail", "done"])
+@pytest.mark.parametrize("end", ["cancel", "fail"])
 def test_a_running_transfer_is_dropped(ota, end):
     offer = Offer(ota, os.urandom(BIG))
     with Connection(offer.url, SO_RCVBUF=65536) as connection:
@@ -268,6 +268,7 @@ def test_a_running_transfer_is_dropped(ota, end):
         assert received < BIG and time.monotonic() - began < 3
 
 
+@pytest.mark.slow_asan
 def test_another_devices_transfer_goes_on(ota):
     content = os.urandom(BIG)
     offer = Offer(ota, content)
@@ -280,6 +281,7 @@ def test_another_devices_transfer_goes_on(ota):
         assert connection.read().body == content
 
 
+@pytest.mark.slow_asan
 def test_two_devices_at_once(ota):
     content = os.urandom(BIG)
     offer = Offer(ota, content)
@@ -306,6 +308,7 @@ def test_a_url_is_the_devices_own(offer):
     assert ask(offer.url).status == 403 and ask(second).body == CONTENT
 
 
+@pytest.mark.slow_asan
 def test_the_broker_serves_mqtt_while_it_serves_files(ota):
     """A device that doesn't read holds up nobody."""
     offer = Offer(ota, os.urandom(BIG))

@@ -71,7 +71,9 @@ def as_groups(rows):
     return groups.items()
 
 
-@pytest.mark.parametrize("name, values", as_groups(WRONG), ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize(
+    "name, values", as_groups(WRONG), ids=lambda v: v if isinstance(v, str) else ""
+)
 def test_a_wrong_value_stops_the_start(broker, name, values):
     for value, words in values:
         line = refusal(broker, **{name: value})

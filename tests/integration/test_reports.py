@@ -345,7 +345,8 @@ def padded(size):
 
 BAD = {
     "not_json": [
-        b"", b"\0", b"nonsense", b"1", b'"report_version"', b'{"type":"report_version"', b'{"type":"report_version"}{}',
+        b"", b"\0", b"nonsense", b"1", b'"report_version"',
+        b'{"type":"report_version"', b'{"type":"report_version"}{}',
         b'{"type":"report_version","report":{"version":"6"}} x', b"\xff\xfe", b"{'type':1}",
         b'{"type":"report_version","report":{"version":"\xc3\x28"}}',
         b'{"type":"report_version","report":{"version":"6"},"type":"report_version"}',

@@ -21,7 +21,7 @@
 #include "fake_broker.h"
 
 #define FIX_URL     "http://fw.example.com"
-#define FIX_TIMEOUT 900000
+#define FIX_TIMEOUT 120000
 #define FIX_MD5     "0123456789abcdef0123456789abcdef"
 #define FIX_SHA256  "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
@@ -53,7 +53,7 @@ struct ota_firmware *fixture_firmware(struct fixture *fix, const char *version);
 /* version may be NULL: it never reported. */
 struct ota_device *fixture_device(struct fixture *fix, const char *name, const char *version);
 
-/* An order of the device to fix->firmware: 15 minutes, no retries. */
+/* An order of the device to fix->firmware: two minutes, no retries. */
 struct ota_task_order fixture_order(struct fixture *fix, struct ota_device *device);
 /* Creates and commits. */
 struct ota_task *fixture_task(struct fixture *fix, const struct ota_task_order *order);

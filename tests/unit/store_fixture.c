@@ -44,6 +44,51 @@ void fix_heal_disk(void)
     atomic_store(&writes_left, INT_MAX);
 }
 
+/* --- memory that runs out --------------------------------------------------------------------- */
+
+static atomic_int allocations_left = -1;
+static sqlite3_mem_methods real_memory;
+
+static bool memory_is_out(void)
+{
+    int left = atomic_load(&allocations_left);
+    if (left > 0) {
+        (void)atomic_fetch_sub(&allocations_left, 1);
+    }
+    return left == 0;
+}
+
+static void *failing_malloc(int size)
+{
+    return memory_is_out() ? NULL : real_memory.xMalloc(size);
+}
+
+static void *failing_realloc(void *old, int size)
+{
+    return memory_is_out() ? NULL : real_memory.xRealloc(old, size);
+}
+
+/* Before SQLite is used for the first time. */
+static void install_memory(void)
+{
+    static bool installed;
+    if (installed) {
+        return;
+    }
+    assert_int_equal(sqlite3_config(SQLITE_CONFIG_GETMALLOC, &real_memory), SQLITE_OK);
+    sqlite3_mem_methods ours = real_memory;
+    ours.xMalloc = failing_malloc;
+    ours.xRealloc = failing_realloc;
+    assert_int_equal(sqlite3_config(SQLITE_CONFIG_MALLOC, &ours), SQLITE_OK);
+    assert_int_equal(sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0), SQLITE_OK);
+    installed = true;
+}
+
+void fix_fail_memory(int allocations)
+{
+    atomic_store(&allocations_left, allocations);
+}
+
 /* --- opening ---------------------------------------------------------------------------------- */
 
 static bool is_online(void *data, int64_t id)
@@ -77,6 +122,7 @@ int store_setup(void **state)
 {
     struct store_fixture *fix = calloc(1, sizeof *fix);
     assert_non_null(fix);
+    install_memory();
     install_disk();
     (void)snprintf(fix->dir, sizeof fix->dir, "/tmp/ota-store-XXXXXX");
     assert_non_null(mkdtemp(fix->dir));
@@ -104,6 +150,7 @@ int store_teardown(void **state)
 {
     struct store_fixture *fix = *state;
     fix_heal_disk();
+    fix_fail_memory(-1);
     fix_close(fix);
     remove_dir(fix->dir);
     free(fix);
@@ -228,6 +275,7 @@ static void add_history(struct store_fixture *fix, int64_t device, int64_t firmw
     fix_begin(fix);
     assert_int_equal(ota_device_set_version(fix->store, device, "2.0", FIX_NOW, &fix->error),
                      OTA_OK);
+    assert_true(ota_product_add_version(fix->store, task.product_id, "2.0", &fix->error) == OTA_OK);
     fix_commit(fix);
 }
 

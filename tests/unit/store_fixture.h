@@ -85,5 +85,7 @@ int64_t fix_int(struct store_fixture *fix, const char *sql);
 /* From now on the disk takes `writes` more writes, then each fails with reason (an errno). */
 void fix_fail_disk(int writes, int reason);
 void fix_heal_disk(void);
+/* SQLite gets `allocations` more, then none; -1: as many as it wants. */
+void fix_fail_memory(int allocations);
 
 #endif

@@ -50,10 +50,8 @@ static int setup(void **state)
     add_device(&world, 2, 1, "d2");
     add_role(&world, "ann", OTA_ROLE_ADMIN);
     add_role(&world, "vic", OTA_ROLE_VIEWER);
-    world.access = (struct ota_access){.fleet = &world.fleet,
-                                       .roles = &world.roles,
-                                       .prefix = "$ota",
-                                       .prefix_len = 4};
+    world.access = (struct ota_access){
+        .fleet = &world.fleet, .roles = &world.roles, .prefix = "$ota", .prefix_len = 4};
     identify(&world, "username:%p/%d");
     *state = &world;
     return 0;
@@ -193,12 +191,12 @@ static void test_another_prefix(void **state)
 /* Users: the device d1 of door, its neighbour, an admin, a viewer, somebody, and nobody. */
 static const char *const users[] = {"door/d1", "door/d2", "ann", "vic", "bob", NULL};
 
-#define D1  1u
-#define D2  2u
-#define ANN 4u
-#define VIC 8u
-#define BOB 16u
-#define NUL 32u
+#define D1    1u
+#define D2    2u
+#define ANN   4u
+#define VIC   8u
+#define BOB   16u
+#define NUL   32u
 #define ROLES (ANN | VIC)
 
 struct rule_row {
@@ -251,8 +249,8 @@ static const struct rule_row rule_rows[] = {
     {"$gateway/#", 0, 0, 0},
 };
 
-static void check_rule(const struct world *world, const struct rule_row *row,
-                       enum ota_access_op op, unsigned who)
+static void check_rule(const struct world *world, const struct rule_row *row, enum ota_access_op op,
+                       unsigned who)
 {
     struct ota_topic topic = ota_topic_parse(&world->access, row->topic);
     for (size_t i = 0; i < sizeof users / sizeof users[0]; i++) {
@@ -289,7 +287,8 @@ static void test_foreign_is_others_business(void **state)
     }
 }
 
-/* --- which device a client is ------------------------------------------------------------------ */
+/* --- which device a client is ------------------------------------------------------------------
+ */
 
 static bool is_device(const struct world *world, const char *names, const char *username)
 {
@@ -380,9 +379,10 @@ static void test_identity_none(void **state)
 
 static void test_identity_option(void **state)
 {
-    static const char *const bad[] = {"x",     "username", "username:%p/%d,", ",",
-                                      "NONE",  "username:%d/%p", "none none",
-                                      "none,none,none,none,none", ""};
+    static const char *const bad[] = {
+        "x",    "username",       "username:%p/%d,", ",",
+        "NONE", "username:%d/%p", "none none",       "none,none,none,none,none",
+        ""};
     struct world *world = *state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct ota_error error = {0};

@@ -168,10 +168,22 @@ static bool has_product(struct desk *desk, const char *name)
 static void test_unreadable_envelopes(void **state)
 {
     static const char *const envelopes[] = {
-        "", "x", "[]", "{}", "{\"commands\":{}}", "{\"commands\":[]}", "{\"commands\":[{}],\"x\":1}",
-        "{\"commands\":[{}],\"commands\":[]}", "{\"commands\":[{}]", "{\"commands\":[{\"a\":\"\xff\"}]}",
-        "{\"commands\":[{\"command\":\"getInfo\",\"command\":\"getInfo\"}]}", "\xc3\xa4", "{\xe2\x82",
-        "{\"commands\":[{\"a\":\"\\u0000\"}]}", "{\"commands\":[\xc3\xa4\xc3\xb6]}", "nul\xc3",
+        "",
+        "x",
+        "[]",
+        "{}",
+        "{\"commands\":{}}",
+        "{\"commands\":[]}",
+        "{\"commands\":[{}],\"x\":1}",
+        "{\"commands\":[{}],\"commands\":[]}",
+        "{\"commands\":[{}]",
+        "{\"commands\":[{\"a\":\"\xff\"}]}",
+        "{\"commands\":[{\"command\":\"getInfo\",\"command\":\"getInfo\"}]}",
+        "\xc3\xa4",
+        "{\xe2\x82",
+        "{\"commands\":[{\"a\":\"\\u0000\"}]}",
+        "{\"commands\":[\xc3\xa4\xc3\xb6]}",
+        "nul\xc3",
     };
     struct desk *desk = *state;
     for (size_t i = 0; i < sizeof envelopes / sizeof envelopes[0]; i++) {
@@ -237,9 +249,10 @@ static void test_a_bad_one_among_good_ones(void **state)
     struct desk *desk = *state;
     json_t *responses =
         ask_all(desk, OTA_ROLE_ADMIN,
-                "{\"commands\":[{" CREATE("a") "},7,null,[],{},{\"command\":1},"
-                "{\"command\":\"nosuch\",\"correlationData\":\"c\"}," 
-                "{\"command\":\"getInfo\",\"correlationData\":9},{" CREATE("b") "}]}");
+                "{\"commands\":[{" CREATE(
+                    "a") "},7,null,[],{},{\"command\":1},"
+                         "{\"command\":\"nosuch\",\"correlationData\":\"c\"},"
+                         "{\"command\":\"getInfo\",\"correlationData\":9},{" CREATE("b") "}]}");
     assert_int_equal(json_array_size(responses), 9);
     assert_good(json_array_get(responses, 0));
     for (size_t i = 1; i <= 6; i++) {
@@ -269,8 +282,8 @@ static void test_errors_are_cut_at_characters(void **state)
         json_decref(ask_as(desk, OTA_ROLE_ADMIN, command));
         (void)snprintf(command, sizeof command, "\"command\":\"getInfo\",\"%s\":1", word);
         json_decref(ask_as(desk, OTA_ROLE_ADMIN, command));
-        (void)snprintf(command, sizeof command,
-                       "\"command\":\"createProduct\",\"product\":\"%s\"", word);
+        (void)snprintf(command, sizeof command, "\"command\":\"createProduct\",\"product\":\"%s\"",
+                       word);
         json_decref(ask_as(desk, OTA_ROLE_ADMIN, command));
     }
 }
@@ -301,18 +314,18 @@ static void test_roles_are_the_documents(void **state)
         const char *name;
         enum ota_role role;
     } rows[] = {
-        {"createProduct", OTA_ROLE_ADMIN},     {"updateProduct", OTA_ROLE_ADMIN},
-        {"deleteProduct", OTA_ROLE_ADMIN},     {"listProducts", OTA_ROLE_VIEWER},
-        {"addFirmware", OTA_ROLE_ADMIN},       {"uploadFirmwareBlock", OTA_ROLE_ADMIN},
-        {"commitFirmware", OTA_ROLE_ADMIN},    {"abortFirmware", OTA_ROLE_ADMIN},
-        {"listFirmware", OTA_ROLE_VIEWER},     {"getFirmware", OTA_ROLE_VIEWER},
-        {"deleteFirmware", OTA_ROLE_ADMIN},    {"createDevice", OTA_ROLE_ADMIN},
-        {"updateDevice", OTA_ROLE_OPERATOR},   {"deleteDevice", OTA_ROLE_ADMIN},
-        {"getDevice", OTA_ROLE_VIEWER},        {"listDevices", OTA_ROLE_VIEWER},
+        {"createProduct", OTA_ROLE_ADMIN},      {"updateProduct", OTA_ROLE_ADMIN},
+        {"deleteProduct", OTA_ROLE_ADMIN},      {"listProducts", OTA_ROLE_VIEWER},
+        {"addFirmware", OTA_ROLE_ADMIN},        {"uploadFirmwareBlock", OTA_ROLE_ADMIN},
+        {"commitFirmware", OTA_ROLE_ADMIN},     {"abortFirmware", OTA_ROLE_ADMIN},
+        {"listFirmware", OTA_ROLE_VIEWER},      {"getFirmware", OTA_ROLE_VIEWER},
+        {"deleteFirmware", OTA_ROLE_ADMIN},     {"createDevice", OTA_ROLE_ADMIN},
+        {"updateDevice", OTA_ROLE_OPERATOR},    {"deleteDevice", OTA_ROLE_ADMIN},
+        {"getDevice", OTA_ROLE_VIEWER},         {"listDevices", OTA_ROLE_VIEWER},
         {"listDeviceHistory", OTA_ROLE_VIEWER}, {"explainDevice", OTA_ROLE_VIEWER},
-        {"listVersions", OTA_ROLE_VIEWER},     {"upgradeDevice", OTA_ROLE_OPERATOR},
-        {"listTasks", OTA_ROLE_VIEWER},        {"getTask", OTA_ROLE_VIEWER},
-        {"cancelTask", OTA_ROLE_OPERATOR},     {"retryTask", OTA_ROLE_OPERATOR},
+        {"listVersions", OTA_ROLE_VIEWER},      {"upgradeDevice", OTA_ROLE_OPERATOR},
+        {"listTasks", OTA_ROLE_VIEWER},         {"getTask", OTA_ROLE_VIEWER},
+        {"cancelTask", OTA_ROLE_OPERATOR},      {"retryTask", OTA_ROLE_OPERATOR},
         {"getInfo", OTA_ROLE_VIEWER},
     };
     (void)state;
@@ -335,15 +348,16 @@ static void test_forbidden_changes_nothing(void **state)
     assert_false(has_product(desk, "x"));
 }
 
-/* --- once and only once ------------------------------------------------------------------------ */
+/* --- once and only once ------------------------------------------------------------------------
+ */
 
 #define REQUEST(id) ",\"requestId\":\"" id "\""
 
 static void test_the_same_request_twice(void **state)
 {
     struct desk *desk = *state;
-    json_t *first = ask_as(desk, OTA_ROLE_ADMIN,
-                           CREATE("x") REQUEST("r1") ",\"correlationData\":\"one\"");
+    json_t *first =
+        ask_as(desk, OTA_ROLE_ADMIN, CREATE("x") REQUEST("r1") ",\"correlationData\":\"one\"");
     assert_good(first);
     fake_broker_advance(5000);
     /* another order of keys is the same request */
@@ -409,15 +423,17 @@ static void test_request_ids(void **state)
     struct desk *desk = *state;
     bad(desk, CREATE("x") REQUEST(""), "invalid_request", "requestId");
     bad(desk, CREATE("x") ",\"requestId\":7", "invalid_request", "requestId");
-    bad(desk, CREATE("x") REQUEST("12345678901234567890123456789012345678901234567890123456789"
-                                  "012345"),
+    bad(desk,
+        CREATE("x") REQUEST("12345678901234567890123456789012345678901234567890123456789"
+                            "012345"),
         "invalid_request", "requestId");
     good(desk, CREATE("x") REQUEST("1234567890123456789012345678901234567890123456789012345678901"
                                    "234"));
     bad(desk, "\"command\":\"getInfo\"" REQUEST("r"), "invalid_request", "requestId");
 }
 
-/* --- a command that wants more than one tick ---------------------------------------------------- */
+/* --- a command that wants more than one tick ----------------------------------------------------
+ */
 
 static char *encode(const unsigned char *bytes, size_t len)
 {
@@ -472,8 +488,7 @@ static void test_commit_after_a_restart(void **state)
     image[size - 1] = 7;
     int64_t id = announce(desk, image, size);
     for (size_t at = 0; at < size; at += OTA_BLOCK_SIZE) {
-        send_block(desk, id, image, at,
-                   size - at < OTA_BLOCK_SIZE ? size - at : OTA_BLOCK_SIZE);
+        send_block(desk, id, image, at, size - at < OTA_BLOCK_SIZE ? size - at : OTA_BLOCK_SIZE);
     }
     free(image);
     leave_seat(desk);
@@ -495,8 +510,7 @@ static void test_commit_after_a_restart(void **state)
     tick(desk);
     assert_int_equal(fixture_count(OTA_CONTROL_RESPONSE, NULL), 2); /* in order */
     assert_true(is_idle(desk));
-    assert_non_null(
-        ota_fleet_firmware_of(&desk->fix.core.fleet, desk->fix.product->id, "3.0"));
+    assert_non_null(ota_fleet_firmware_of(&desk->fix.core.fleet, desk->fix.product->id, "3.0"));
 }
 
 /* --- the queue -------------------------------------------------------------------------------- */
@@ -572,8 +586,9 @@ static void test_free_with_a_full_queue(void **state)
 
 /* --- upgrades --------------------------------------------------------------------------------- */
 
-#define UPGRADE(version) \
-    "\"command\":\"upgradeDevice\",\"product\":\"door\",\"device\":\"d1\",\"version\":\"" version "\""
+#define UPGRADE(version)                                                                           \
+    "\"command\":\"upgradeDevice\",\"product\":\"door\",\"device\":\"d1\",\"version\":\"" version  \
+    "\""
 
 static void test_upgrade_and_its_conflicts(void **state)
 {
@@ -595,9 +610,9 @@ static void test_upgrade_and_its_conflicts(void **state)
 static void runs(struct fixture *fix, const char *version)
 {
     assert_int_equal(ota_core_begin(&fix->core, NULL), OTA_OK);
-    assert_int_equal(ota_device_set_version(fix->core.store, fix->device->id, version,
-                                            ota_now_unix(), NULL),
-                     OTA_OK);
+    assert_int_equal(
+        ota_device_set_version(fix->core.store, fix->device->id, version, ota_now_unix(), NULL),
+        OTA_OK);
     assert_int_equal(ota_core_commit(&fix->core, NULL), OTA_OK);
     struct ota_version *made = ota_fleet_version(&fix->core.fleet, fix->product, version);
     ota_fleet_set_version(&fix->core.fleet, fix->device, made);

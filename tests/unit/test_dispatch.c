@@ -47,7 +47,8 @@ static struct ota_task *noticed_task(struct fixture *fix)
     return task;
 }
 
-/* --- when the notice goes out ------------------------------------------------------------------ */
+/* --- when the notice goes out ------------------------------------------------------------------
+ */
 
 static void test_at_once_for_a_connected_device(void **state)
 {
@@ -113,7 +114,7 @@ static void check_stops(struct fixture *fix, enum ota_upgrade_event_kind kind)
 {
     apply(fix, kind, 5);
     fake_broker_clear_messages();
-    fixture_run(fix, 60000, 500);
+    fixture_run(fix, 30000, 500);
     assert_int_equal(notices(), 0);
 }
 
@@ -386,12 +387,12 @@ static void test_the_clock_goes_on_after_a_restart(void **state)
 {
     struct fixture *fix = *state;
     int64_t id = noticed_task(fix)->id;
-    fixture_run(fix, 600000, 500);
+    fixture_run(fix, FIX_TIMEOUT / 2, 500);
     int64_t service = fix->core.service_ms;
     fake_broker_advance(10 * HOUR_MS); /* it is off */
     fixture_restart(fix, true);
     assert_in_range(service - fix->core.service_ms, 0, 1000);
-    fixture_run(fix, FIX_TIMEOUT - 600000 - 1000, 500);
+    fixture_run(fix, FIX_TIMEOUT / 2 - 1000, 500);
     assert_int_equal(fixture_row(fix, id).status, OTA_MESSAGE_SENT);
     fixture_run(fix, 3000, 500);
     assert_int_equal(fixture_row(fix, id).status, OTA_FAILED);
@@ -407,7 +408,8 @@ static void test_an_orderly_stop_loses_no_time(void **state)
     assert_int_equal(fix->core.service_ms, service);
 }
 
-/* --- what is written later --------------------------------------------------------------------- */
+/* --- what is written later ---------------------------------------------------------------------
+ */
 
 static void test_percent_after_ten_seconds(void **state)
 {
@@ -504,7 +506,8 @@ static void test_last_seen_at_disconnect(void **state)
     assert_int_equal(last_seen(fix), at);
 }
 
-/* --- a store that fails ------------------------------------------------------------------------ */
+/* --- a store that fails ------------------------------------------------------------------------
+ */
 
 static void test_notice_waits_for_the_store(void **state)
 {

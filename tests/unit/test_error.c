@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include <stdio.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "../../plugin/util/error.h"
@@ -84,15 +84,15 @@ static void test_long_texts_are_cut_at_characters(void **state)
 static void test_names(void **state)
 {
     static const char *const names[OTA_ERR_COUNT] = {
-        "ok", "invalid_request", "not_found", "already_exists", "limit_exceeded", "conflict",
-        "forbidden", "too_large", "checksum_mismatch", "bad_signature", "unavailable", "internal",
-        "again"};
+        "ok",          "invalid_request", "not_found", "already_exists",    "limit_exceeded",
+        "conflict",    "forbidden",       "too_large", "checksum_mismatch", "bad_signature",
+        "unavailable", "internal",        "again"};
     (void)state;
     for (int i = 0; i < OTA_ERR_COUNT; i++) {
         assert_string_equal(ota_err_name((enum ota_err)i), names[i]);
     }
     assert_string_equal(ota_err_name((enum ota_err)99), "internal");
-    assert_string_equal(ota_err_name((enum ota_err)-1), "internal");
+    assert_string_equal(ota_err_name((enum ota_err) - 1), "internal");
 }
 
 int main(void)

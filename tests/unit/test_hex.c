@@ -45,10 +45,33 @@ static void test_base64_round_trip(void **state)
 static void test_base64_is_strict(void **state)
 {
     static const char *const bad[] = {
-        "",       "A",        "AA",       "AAA",      "AAAAA",    "A===",     "====",
-        "=AAA",   "AA=A",     "A=AA",     "AAAA====", "AAAA=AAA", "AAAAAA=A", "AA A",
-        " AAAA",  "AAA\n",    "AAAA\n",   "AAAA   ",  "\nAAA",    "AA-A",     "AA_A",
-        "AA*A",   "AAAA\tAAA", "A\xc3\xa4" "A", "AA==AAAA", "AA==AA==",
+        "",
+        "A",
+        "AA",
+        "AAA",
+        "AAAAA",
+        "A===",
+        "====",
+        "=AAA",
+        "AA=A",
+        "A=AA",
+        "AAAA====",
+        "AAAA=AAA",
+        "AAAAAA=A",
+        "AA A",
+        " AAAA",
+        "AAA\n",
+        "AAAA\n",
+        "AAAA   ",
+        "\nAAA",
+        "AA-A",
+        "AA_A",
+        "AA*A",
+        "AAAA\tAAA",
+        "A\xc3\xa4"
+        "A",
+        "AA==AAAA",
+        "AA==AA==",
     };
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {

@@ -21,7 +21,8 @@ static uint32_t draw(uint32_t below)
     return (seed >> 8) % below;
 }
 
-/* --- the index against an array ---------------------------------------------------------------- */
+/* --- the index against an array ----------------------------------------------------------------
+ */
 
 #define ITEMS 400
 

@@ -118,8 +118,8 @@ static struct device_state stored(struct door *door, const struct ota_device *de
     struct ota_store *store = door->fix.core.store;
     assert_int_equal(ota_device_get(store, device->id, &row, NULL), OTA_OK);
     memcpy(state.version, row.version, sizeof state.version);
-    assert_int_equal(
-        ota_device_versions(store, device->id, 0, count_version, &state.history, NULL), OTA_OK);
+    assert_int_equal(ota_device_versions(store, device->id, 0, count_version, &state.history, NULL),
+                     OTA_OK);
     return state;
 }
 
@@ -183,14 +183,12 @@ static void test_answer(void **state)
 static void test_no_answer_to_what_was_refused(void **state)
 {
     struct door *door = *state;
-    assert_int_equal(
-        report(door, "{\"type\":\"report_version\",\"report\":{\"version\":\"1/2\"}}"),
-        OTA_INTAKE_REFUSED);
+    assert_int_equal(report(door, "{\"type\":\"report_version\",\"report\":{\"version\":\"1/2\"}}"),
+                     OTA_INTAKE_REFUSED);
     assert_int_equal(fake_broker_message_count(), 0);
     fixture_fail_commits(true);
-    assert_int_equal(
-        report(door, "{\"type\":\"report_version\",\"report\":{\"version\":\"1.2\"}}"),
-        OTA_INTAKE_NOT_COMMITTED);
+    assert_int_equal(report(door, "{\"type\":\"report_version\",\"report\":{\"version\":\"1.2\"}}"),
+                     OTA_INTAKE_NOT_COMMITTED);
     assert_int_equal(fixture_count(UPDATE, NULL), 0);
 }
 
@@ -200,9 +198,8 @@ static void test_version_not_committed(void **state)
     fixture_connect(&door->fix);
     fake_broker_clear_messages();
     fixture_fail_commits(true);
-    assert_int_equal(
-        report(door, "{\"type\":\"report_version\",\"report\":{\"version\":\"1.2\"}}"),
-        OTA_INTAKE_NOT_COMMITTED);
+    assert_int_equal(report(door, "{\"type\":\"report_version\",\"report\":{\"version\":\"1.2\"}}"),
+                     OTA_INTAKE_NOT_COMMITTED);
     fixture_fail_commits(false);
     assert_string_equal(door->fix.device->version->text, "1.0");
     assert_string_equal(stored(door, door->fix.device).version, "1.0");
@@ -266,7 +263,8 @@ static void test_failure_keeps_code_and_message(void **state)
     assert_string_equal(row.device_message, "no rights");
 }
 
-/* --- whose report is it ------------------------------------------------------------------------ */
+/* --- whose report is it ------------------------------------------------------------------------
+ */
 
 static void test_of_another_version(void **state)
 {
@@ -312,9 +310,8 @@ static void test_proof_not_committed(void **state)
     struct door *door = *state;
     struct ota_task *task = noticed_task(door);
     fixture_fail_commits(true);
-    assert_int_equal(
-        report(door, "{\"type\":\"report_version\",\"report\":{\"version\":\"2.0\"}}"),
-        OTA_INTAKE_NOT_COMMITTED);
+    assert_int_equal(report(door, "{\"type\":\"report_version\",\"report\":{\"version\":\"2.0\"}}"),
+                     OTA_INTAKE_NOT_COMMITTED);
     fixture_fail_commits(false);
     assert_ptr_equal(door->fix.device->task, task);
     assert_string_equal(door->fix.device->version->text, "1.0");
@@ -442,7 +439,8 @@ static void test_fail_twice_with_retries(void **state)
     }
 }
 
-/* --- when the notice goes out ------------------------------------------------------------------ */
+/* --- when the notice goes out ------------------------------------------------------------------
+ */
 
 static void test_notice_after_the_report(void **state)
 {
@@ -457,7 +455,8 @@ static void test_notice_after_the_report(void **state)
     assert_int_equal(fixture_count(UPDATE, "update_firmware"), 1);
 }
 
-/* --- who isn't known yet ----------------------------------------------------------------------- */
+/* --- who isn't known yet -----------------------------------------------------------------------
+ */
 
 #define NEW_VERSION "{\"type\":\"report_version\",\"report\":{\"version\":\"0.9\"}}"
 
@@ -506,8 +505,7 @@ static void test_auto_register_not_committed(void **state)
     assert_null(find(door, "new"));
     assert_int_equal(door->fix.product->devices, 1);
     assert_int_equal(ota_fleet_version_count(&door->fix.core.fleet, door->fix.product, "0.9"), 0);
-    assert_int_equal(report_as(door, &door->fix.client, "door/new", NEW_VERSION),
-                     OTA_INTAKE_TAKEN);
+    assert_int_equal(report_as(door, &door->fix.client, "door/new", NEW_VERSION), OTA_INTAKE_TAKEN);
 }
 
 static void assert_unregistered(struct door *door, const char *names, enum ota_refusal reason)
@@ -564,7 +562,8 @@ static void test_a_client_of_many_devices(void **state)
     assert_int_equal(fix->core.fleet.conns.count, 0);
 }
 
-/* --- what is refused --------------------------------------------------------------------------- */
+/* --- what is refused ---------------------------------------------------------------------------
+ */
 
 static void test_bad_reports_change_nothing(void **state)
 {

@@ -62,11 +62,12 @@ static bool is_filename(const char *text)
 
 static void test_filenames(void **state)
 {
-    static const char *const good[] = {"a.bin", "a.BIN", "a.tar", "a.gz", "a.tar.gz", "a.Zip",
-                                       "a b.bin", "\xc3\xa4.bin", "..bin", "a..gz", "-.zip"};
-    static const char *const bad[] = {"", "a", ".bin", ".gz", "bin", "a.bin ", "a.bi", "a.exe",
-                                      "a/b.bin", "/a.bin", "a.bin/", "a\n.bin", "a\x7f.bin",
-                                      "a.binx", "a.tgz"};
+    static const char *const good[] = {"a.bin",    "a.BIN", "a.tar",   "a.gz",
+                                       "a.tar.gz", "a.Zip", "a b.bin", "\xc3\xa4.bin",
+                                       "..bin",    "a..gz", "-.zip"};
+    static const char *const bad[] = {"",       "a",       ".bin",      ".gz",     "bin",
+                                      "a.bin ", "a.bi",    "a.exe",     "a/b.bin", "/a.bin",
+                                      "a.bin/", "a\n.bin", "a\x7f.bin", "a.binx",  "a.tgz"};
     (void)state;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         assert_true(is_filename(good[i]));

@@ -40,8 +40,8 @@ static void assert_refused(const char *text, enum ota_refusal want)
     }
 }
 
-#define VERSION(v)  "{\"type\":\"report_version\",\"report\":{\"version\":" v "}}"
-#define PROGRESS(p) \
+#define VERSION(v) "{\"type\":\"report_version\",\"report\":{\"version\":" v "}}"
+#define PROGRESS(p)                                                                                \
     "{\"type\":\"report_progress\",\"report\":{\"progress\":{" p "},\"version\":\"2.0\"}}"
 #define STATE(s, rest) PROGRESS("\"state\":\"" s "\"" rest)
 
@@ -133,16 +133,44 @@ static void test_long_message_is_cut(void **state)
 static void test_not_json(void **state)
 {
     static const char *const texts[] = {
-        "", " ", "x", "{", "}", "{}}", "{} {}", "\"report_version\"", "1", "null", "{\"a\"}",
-        "{'type':'report_version'}", "{\"type\":\"report_version\",}", "\xef\xbb\xbf{}",
+        "",
+        " ",
+        "x",
+        "{",
+        "}",
+        "{}}",
+        "{} {}",
+        "\"report_version\"",
+        "1",
+        "null",
+        "{\"a\"}",
+        "{'type':'report_version'}",
+        "{\"type\":\"report_version\",}",
+        "\xef\xbb\xbf{}",
         "{\"a\":1,\"a\":2}", /* a key twice */
         "{\"type\":\"report_version\",\"report\":{\"version\":\"1\",\"version\":\"2\"}}",
-        "{\"a\":01}", "{\"a\":1e}", "{\"a\":.5}", "{\"a\":NaN}", "{\"a\":\"\\x\"}",
-        "{\"a\":\"\\ud800\"}", "{\"a\":\"\\u0000\"}", "{\"a\\u0000\":1}", "{\"a\":\"\n\"}",
-        "{\"a\":\"\xff\"}", "{\"a\":\"\xc3\"}", "{\"a\":\"\xc3", "{\"a\":\"\xe2\x82",
-        "{\"a\":\"\xc0\xaf\"}", "{\"a\":\"\xed\xa0\x80\"}", "{\"a\":\"\xf5\x80\x80\x80\"}",
-        "{\"a\":9223372036854775808}", "{\"a\":-9223372036854775809}", "{\"a\":1e999}",
-        "{\"a\":99999999999999999999999999999999999999}", "{\"a\":\"", "{\"a\":\"\\",
+        "{\"a\":01}",
+        "{\"a\":1e}",
+        "{\"a\":.5}",
+        "{\"a\":NaN}",
+        "{\"a\":\"\\x\"}",
+        "{\"a\":\"\\ud800\"}",
+        "{\"a\":\"\\u0000\"}",
+        "{\"a\\u0000\":1}",
+        "{\"a\":\"\n\"}",
+        "{\"a\":\"\xff\"}",
+        "{\"a\":\"\xc3\"}",
+        "{\"a\":\"\xc3",
+        "{\"a\":\"\xe2\x82",
+        "{\"a\":\"\xc0\xaf\"}",
+        "{\"a\":\"\xed\xa0\x80\"}",
+        "{\"a\":\"\xf5\x80\x80\x80\"}",
+        "{\"a\":9223372036854775808}",
+        "{\"a\":-9223372036854775809}",
+        "{\"a\":1e999}",
+        "{\"a\":99999999999999999999999999999999999999}",
+        "{\"a\":\"",
+        "{\"a\":\"\\",
     };
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
@@ -165,8 +193,9 @@ static void test_embedded_nul(void **state)
 
 static void test_every_truncation(void **state)
 {
-    static const char whole[] = STATE(
-        "fail", ",\"percent\":\"10\",\"result_code\":\"-1\",\"result_msg\":\"\xc3\xa4\xe2\x82\xac\"");
+    static const char whole[] =
+        STATE("fail",
+              ",\"percent\":\"10\",\"result_code\":\"-1\",\"result_msg\":\"\xc3\xa4\xe2\x82\xac\"");
     struct ota_report report;
     (void)state;
     for (size_t len = 0; len < sizeof whole - 1; len++) {
@@ -178,13 +207,26 @@ static void test_every_truncation(void **state)
 static void test_shape(void **state)
 {
     static const char *const texts[] = {
-        "{}", "[]", "[{}]", "{\"type\":1}", "{\"type\":null}", "{\"type\":[\"report_version\"]}",
-        "{\"Type\":\"report_version\"}", "{\"type\":\"report_version\"}",
-        "{\"type\":\"report_version\",\"report\":1}", "{\"type\":\"report_version\",\"report\":[]}",
+        "{}",
+        "[]",
+        "[{}]",
+        "{\"type\":1}",
+        "{\"type\":null}",
+        "{\"type\":[\"report_version\"]}",
+        "{\"Type\":\"report_version\"}",
+        "{\"type\":\"report_version\"}",
+        "{\"type\":\"report_version\",\"report\":1}",
+        "{\"type\":\"report_version\",\"report\":[]}",
         "{\"type\":\"report_version\",\"report\":{}}",
-        "{\"type\":\"report_version\",\"version\":\"1\"}", VERSION("1"), VERSION("1.5"),
-        VERSION("null"), VERSION("[\"1\"]"), VERSION("true"), PROGRESS(""),
-        PROGRESS("\"state\":1"), PROGRESS("\"state\":null"),
+        "{\"type\":\"report_version\",\"version\":\"1\"}",
+        VERSION("1"),
+        VERSION("1.5"),
+        VERSION("null"),
+        VERSION("[\"1\"]"),
+        VERSION("true"),
+        PROGRESS(""),
+        PROGRESS("\"state\":1"),
+        PROGRESS("\"state\":null"),
         "{\"type\":\"report_progress\",\"report\":{\"version\":\"2.0\"}}",
         "{\"type\":\"report_progress\",\"report\":{\"version\":\"2.0\",\"progress\":\"done\"}}",
         "{\"type\":\"report_progress\",\"report\":{\"progress\":{\"state\":\"done\"}}}",
@@ -207,8 +249,14 @@ static void test_types(void **state)
 static void test_versions(void **state)
 {
     static const char *const texts[] = {
-        VERSION("\"\""), VERSION("\" 1\""), VERSION("\"1 \""), VERSION("\"1/2\""),
-        VERSION("\"1+2\""), VERSION("\"1\\n\""), VERSION("\"\\u00e4\""), VERSION("\"#\""),
+        VERSION("\"\""),
+        VERSION("\" 1\""),
+        VERSION("\"1 \""),
+        VERSION("\"1/2\""),
+        VERSION("\"1+2\""),
+        VERSION("\"1\\n\""),
+        VERSION("\"\\u00e4\""),
+        VERSION("\"#\""),
         VERSION("\"123456789012345678901234567890123\""),
     };
     (void)state;
@@ -229,25 +277,47 @@ static void test_states(void **state)
 static void test_numbers(void **state)
 {
     static const char *const values[] = {
-        "-1", "101", "1.5", "10.5", "1e999", "null", "true", "[]", "{}", "\"\"", "\" \"", "\"ten\"",
-        "\"1.5\"", "\" 10\"", "\"10 \"", "\"+10\"", "\"-\"", "\"--1\"", "\"-1\"", "\"101\"",
-        "\"0x10\"", "\"1e1\"", "\"99999999999999999999999999\"", "\"\\u0661\"",
-        "9223372036854775807", "-9223372036854775808",
+        "-1",
+        "101",
+        "1.5",
+        "10.5",
+        "1e999",
+        "null",
+        "true",
+        "[]",
+        "{}",
+        "\"\"",
+        "\" \"",
+        "\"ten\"",
+        "\"1.5\"",
+        "\" 10\"",
+        "\"10 \"",
+        "\"+10\"",
+        "\"-\"",
+        "\"--1\"",
+        "\"-1\"",
+        "\"101\"",
+        "\"0x10\"",
+        "\"1e1\"",
+        "\"99999999999999999999999999\"",
+        "\"\\u0661\"",
+        "9223372036854775807",
+        "-9223372036854775808",
     };
     char text[300];
     (void)state;
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
         (void)snprintf(text, sizeof text, STATE("downloading", ",\"percent\":%s"), values[i]);
-        assert_refused(text, strcmp(values[i], "1e999") == 0 ? OTA_REFUSED_NOT_JSON
-                                                             : OTA_REFUSED_NUMBER);
+        assert_refused(text,
+                       strcmp(values[i], "1e999") == 0 ? OTA_REFUSED_NOT_JSON : OTA_REFUSED_NUMBER);
     }
 }
 
 static void test_result_codes(void **state)
 {
-    static const char *const values[] = {"2147483648",     "-2147483649",  "\"2147483648\"",
-                                         "\"-2147483649\"", "1.5",          "\"\"",
-                                         "null",            "\"time_out\"", "\"12345678901\""};
+    static const char *const values[] = {
+        "2147483648", "-2147483649", "\"2147483648\"", "\"-2147483649\"", "1.5",
+        "\"\"",       "null",        "\"time_out\"",   "\"12345678901\""};
     char text[300];
     (void)state;
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
@@ -297,8 +367,9 @@ static void test_depth(void **state)
 /* `keys` keys beside the three of a version report. */
 static void add_keys(char *text, size_t size, int keys)
 {
-    size_t n = (size_t)snprintf(text, size, "{\"type\":\"report_version\",\"report\":{"
-                                            "\"version\":\"1\"}");
+    size_t n = (size_t)snprintf(text, size,
+                                "{\"type\":\"report_version\",\"report\":{"
+                                "\"version\":\"1\"}");
     for (int i = 0; i < keys; i++) {
         n += (size_t)snprintf(text + n, size - n, ",\"k%d\":0", i);
     }

@@ -56,19 +56,31 @@ static void test_open_transaction_is_undone_by_close(void **state)
     assert_int_equal(fix_int(fix, "SELECT service_ms FROM meta"), 0);
 }
 
+struct again {
+    struct store_fixture *fix;
+    int rows;
+};
+
 static bool iterate_again(void *data, const struct ota_product_row *row)
 {
-    struct store_fixture *fix = data;
-    (void)row;
-    assert_int_equal(ota_product_each(fix->store, 0, iterate_again, fix, NULL), OTA_INTERNAL);
+    struct again *again = data;
+    struct ota_product_row read;
+    assert_int_equal(ota_product_each(again->fix->store, 0, iterate_again, again, NULL),
+                     OTA_INTERNAL);
+    assert_int_equal(ota_product_get(again->fix->store, row->id, &read, NULL), OTA_OK);
+    again->rows++;
     return true;
 }
 
+/* A callback that comes back to where it was called from is refused; its caller goes on. */
 static void test_same_statement_twice(void **state)
 {
     struct store_fixture *fix = *state;
+    struct again again = {.fix = fix};
     (void)fix_product(fix, "door");
-    assert_int_equal(ota_product_each(fix->store, 0, iterate_again, fix, &fix->error), OTA_OK);
+    (void)fix_product(fix, "lift");
+    assert_int_equal(ota_product_each(fix->store, 0, iterate_again, &again, &fix->error), OTA_OK);
+    assert_int_equal(again.rows, 2);
 }
 
 static void test_wrong_parameter(void **state)
@@ -115,7 +127,8 @@ static bool is_allowed_scan(const char *detail, const char *sql)
         const char *sql; /* how the statement begins; NULL: any */
     } allowed[] = {
         {"SCAN device", "SELECT id, product_id, name, hold, version, last_seen_at"},
-        {"SCAN upload", NULL}, /* 4 a user */
+        {"SCAN upload", NULL},          /* 4 a user */
+        {"SCAN product_version", NULL}, /* at start */
         {"SCAN product USING COVERING INDEX product_doomed", NULL},
         {"SCAN image USING INDEX image_dead", NULL},
         {"SCAN task USING INDEX task_unfinished", "SELECT id, product_id, device_id"},
@@ -347,6 +360,79 @@ static void test_disk_fails_at_open(void **state)
     assert_int_equal(fix_int(fix, "SELECT count(*) FROM meta"), 1);
 }
 
+static bool count_task(void *data, const struct ota_task_row *row)
+{
+    (void)row;
+    ++*(int *)data;
+    return true;
+}
+
+/* Reads the task in three ways; one of them may run out of memory, none may lie. */
+static enum ota_err try_reads(struct store_fixture *fix, int64_t id)
+{
+    struct ota_task_filter filter = {.shown = OTA_SHOWN_COUNT};
+    struct ota_task_row row;
+    int count = 0;
+    int64_t last = 0;
+    bool more = false;
+    fix->error = (struct ota_error){0};
+    enum ota_err err = ota_task_get(fix->store, id, &row, &fix->error);
+    if (err == OTA_OK) {
+        assert_string_equal(row.version, "2.0");
+        err = ota_task_load(fix->store, count_task, &count, &fix->error);
+    }
+    if (err == OTA_OK) {
+        err = ota_task_list(fix->store, &filter, 0, count_task, &count, &last, &more, &fix->error);
+    }
+    assert_true(err != OTA_OK || count == 2);
+    return err;
+}
+
+/* Every allocation of SQLite fails in turn. */
+static void test_memory_is_out(void **state)
+{
+    struct store_fixture *fix = *state;
+    enum ota_err err = OTA_UNAVAILABLE;
+    int allocations = 0;
+    int64_t product = fix_product(fix, "door");
+    struct ota_task_row task = fix_task(fix, fix_device(fix, product, "d1"), 1);
+    struct ota_task_row read;
+    for (; err != OTA_OK; allocations++) {
+        struct ota_task_row changed = task;
+        changed.status = OTA_DOWNLOADING;
+        (void)sqlite3_db_release_memory(fix->store->conn.db);
+        fix_fail_memory(allocations);
+        err = try_reads(fix, task.id);
+        if (err == OTA_OK) {
+            err = try_change(fix, &changed);
+        }
+        fix_fail_memory(-1);
+        assert_true(err == OTA_OK || err == OTA_UNAVAILABLE);
+        fix_begin(fix);
+        fix_commit(fix);
+        assert_int_equal(ota_task_get(fix->store, task.id, &read, NULL), OTA_OK);
+        assert_int_equal(read.status, err == OTA_OK ? OTA_DOWNLOADING : OTA_WAITING);
+    }
+    assert_true(allocations > 10);
+}
+
+static void test_memory_is_out_at_open(void **state)
+{
+    struct store_fixture *fix = *state;
+    enum ota_err err = OTA_UNAVAILABLE;
+    int allocations = 0;
+    fix_close(fix);
+    /* Not quite each: opening takes thousands. */
+    for (; err != OTA_OK; allocations += 1 + allocations / 30) {
+        fix_fail_memory(allocations);
+        err = fix_open(fix);
+        fix_fail_memory(-1);
+        assert_int_equal(fix->store != NULL, err == OTA_OK);
+        assert_true(err == OTA_OK || err == OTA_UNAVAILABLE);
+    }
+    assert_true(allocations > 100);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, store_setup, store_teardown)
 
 int main(void)
@@ -368,6 +454,8 @@ int main(void)
         TEST(test_full_database),
         TEST(test_disk_fails),
         TEST(test_disk_fails_at_open),
+        TEST(test_memory_is_out),
+        TEST(test_memory_is_out_at_open),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

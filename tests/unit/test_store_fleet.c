@@ -454,6 +454,9 @@ static void test_one_unfinished_task(void **state)
     ota_store_rollback(fix->store);
     fix_change(fix, &second, OTA_CANCELLED);
     fix_change(fix, &first, OTA_WAITING);
+    struct ota_device_row row;
+    assert_int_equal(ota_device_get(fix->store, device, &row, &fix->error), OTA_OK);
+    assert_int_equal(row.last_task, first.id);
 }
 
 static void test_task_status_and_end_agree(void **state)

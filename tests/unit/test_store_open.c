@@ -127,6 +127,19 @@ static void test_reopen_keeps(void **state)
     assert_string_equal(row.name, "door");
 }
 
+/* A reader that outlives the store doesn't keep it from leaving one file. */
+static void test_close_beside_reader(void **state)
+{
+    struct store_fixture *fix = *state;
+    struct ota_reader *reader = NULL;
+    (void)fix_product(fix, "door");
+    assert_int_equal(ota_reader_open(fix->path, &reader, &fix->error), OTA_OK);
+    assert_true(fix_size_of(fix_beside(fix, "-wal")) > 0);
+    fix_close(fix);
+    assert_int_equal(fix_size_of(fix_beside(fix, "-wal")), 0);
+    ota_reader_close(reader);
+}
+
 static void test_keys_differ(void **state)
 {
     struct store_fixture *fix = *state;
@@ -437,6 +450,7 @@ int main(void)
         TEST(test_pragmas),
         TEST(test_synchronous_full),
         TEST(test_reopen_keeps),
+        TEST(test_close_beside_reader),
         TEST(test_keys_differ),
         TEST(test_close_null),
         TEST(test_second_open_refused),

@@ -80,6 +80,31 @@ static void test_product_each(void **state)
     (void)fix_product(fix, "b"); /* the name is free again */
 }
 
+static bool note_product_version(void *data, int64_t product_id, const char *version)
+{
+    return fix_note(data, product_id, version);
+}
+
+static void test_product_versions(void **state)
+{
+    struct store_fixture *fix = *state;
+    struct fix_seen all = {0};
+    int64_t id = fix_product(fix, "door");
+    fix_begin(fix);
+    assert_int_equal(ota_product_add_version(fix->store, id, "2.0", &fix->error), OTA_OK);
+    assert_int_equal(ota_product_add_version(fix->store, id, "1.0", &fix->error), OTA_OK);
+    assert_int_equal(ota_product_add_version(fix->store, id, "2.0", &fix->error), OTA_OK);
+    assert_int_equal(ota_product_add_version(fix->store, id, "", NULL), OTA_CONFLICT);
+    assert_int_equal(ota_product_add_version(fix->store, NO_ROW, "1.0", NULL), OTA_CONFLICT);
+    fix_commit(fix);
+    assert_int_equal(ota_product_load_versions(fix->store, note_product_version, &all, NULL),
+                     OTA_OK);
+    assert_int_equal(all.count, 2);
+    assert_int_equal(all.ids[0], id);
+    assert_string_equal(all.names[0], "1.0");
+    assert_string_equal(all.names[1], "2.0");
+}
+
 /* Slices until nothing is left; how many there were. */
 static int purge_products(struct store_fixture *fix, int rows)
 {
@@ -101,7 +126,8 @@ static int64_t count_rows(struct store_fixture *fix)
 {
     return fix_int(fix, "SELECT (SELECT count(*) FROM event) + (SELECT count(*) FROM task) + "
                         "(SELECT count(*) FROM device_version) + (SELECT count(*) FROM device) + "
-                        "(SELECT count(*) FROM firmware) + (SELECT count(*) FROM upload) + "
+                        "(SELECT count(*) FROM product_version) + (SELECT count(*) FROM firmware) "
+                        "+ (SELECT count(*) FROM upload) + "
                         "(SELECT count(*) FROM product)");
 }
 
@@ -595,6 +621,7 @@ int main(void)
         TEST(test_product),
         TEST(test_product_twice),
         TEST(test_product_each),
+        TEST(test_product_versions),
         TEST(test_product_purge),
         TEST(test_firmware),
         TEST(test_firmware_refused),

@@ -132,7 +132,8 @@ static void test_notice(void **state)
     assert_string_equal(message->client_id, "client-1");
     assert_int_equal(message->qos, 0);
     assert_null(strchr(message->payload, '\\'));
-    static const char start[] = "{\"type\":\"update_firmware\",\"version\":\"2.0\",\"url\":\"" FIX_URL;
+    static const char start[] =
+        "{\"type\":\"update_firmware\",\"version\":\"2.0\",\"url\":\"" FIX_URL;
     assert_memory_equal(message->payload, start, sizeof start - 1);
     assert_non_null(strstr(message->payload, "\",\"md5sum\":\"" FIX_MD5
                                              "\",\"file_size\":3,\"sha256\":\"" FIX_SHA256));
@@ -448,7 +449,8 @@ static void test_override_rolled_back(void **state)
     assert_int_equal(fix->cut, 0);
 }
 
-/* --- a commit that fails ----------------------------------------------------------------------- */
+/* --- a commit that fails -----------------------------------------------------------------------
+ */
 
 struct picture {
     struct ota_upgrade up;

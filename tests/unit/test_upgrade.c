@@ -58,7 +58,7 @@ static struct ota_upgrade noticed(void)
 static struct ota_upgrade in_status(enum ota_status status)
 {
     static const enum ota_upgrade_event_kind last[OTA_STATUS_COUNT] = {
-        [OTA_MESSAGE_SENT] = OTA_EV_NOTICED, [OTA_DOWNLOADING] = OTA_EV_DOWNLOADING,
+        [OTA_MESSAGE_SENT] = OTA_EV_NOTICED,  [OTA_DOWNLOADING] = OTA_EV_DOWNLOADING,
         [OTA_DOWNLOADED] = OTA_EV_DOWNLOADED, [OTA_UPGRADING] = OTA_EV_BURNING,
         [OTA_FAILED] = OTA_EV_FAIL,           [OTA_SUCCEEDED] = OTA_EV_DONE,
         [OTA_CANCELLED] = OTA_EV_CANCEL,
@@ -91,9 +91,18 @@ struct cell {
     bool ended;
 };
 
-#define STAY       {0, false}
-#define GOES(name) {OTA_##name + 1, false}
-#define ENDS(name) {OTA_##name + 1, true}
+#define STAY                                                                                       \
+    {                                                                                              \
+        0, false                                                                                   \
+    }
+#define GOES(name)                                                                                 \
+    {                                                                                              \
+        OTA_##name + 1, false                                                                      \
+    }
+#define ENDS(name)                                                                                 \
+    {                                                                                              \
+        OTA_##name + 1, true                                                                       \
+    }
 
 /* In the order of the events: noticed, downloading, downloaded, burning, done, fail, version of
  * the target, another version, timeout, cancel, expire, retry. */
@@ -154,9 +163,8 @@ static void test_every_pair(void **state)
 
 static void test_steps_one_by_one(void **state)
 {
-    static const enum ota_upgrade_event_kind way[] = {OTA_EV_NOTICED, OTA_EV_DOWNLOADING,
-                                                      OTA_EV_DOWNLOADED, OTA_EV_BURNING,
-                                                      OTA_EV_DONE};
+    static const enum ota_upgrade_event_kind way[] = {
+        OTA_EV_NOTICED, OTA_EV_DOWNLOADING, OTA_EV_DOWNLOADED, OTA_EV_BURNING, OTA_EV_DONE};
     (void)state;
     struct ota_upgrade up = fresh();
     for (size_t i = 0; i < sizeof way / sizeof way[0]; i++) {
@@ -337,13 +345,13 @@ static void test_retry_covers(void **state)
         int code;
         bool covers;
     } rows[] = {
-        {NULL, true, 0, true},        {"", true, 0, true},           {"", false, -1, true},
-        {"", false, -3, true},        {"", false, -5, true},         {"", false, -2, false},
-        {"", false, -4, false},       {"", false, 0, false},         {"timeout", true, 0, true},
-        {"timeout", false, 0, false}, {"timeout", false, -1, false}, {"-2", false, -2, true},
-        {"-2", true, -2, false},      {"-2,-4", false, -4, true},    {"-2,-4", false, -24, false},
-        {"-1,timeout", true, 0, true}, {"17", false, 17, true},      {"17", false, 1, false},
-        {"0", false, 0, true},        {"timeout,0", false, 0, true},
+        {NULL, true, 0, true},         {"", true, 0, true},           {"", false, -1, true},
+        {"", false, -3, true},         {"", false, -5, true},         {"", false, -2, false},
+        {"", false, -4, false},        {"", false, 0, false},         {"timeout", true, 0, true},
+        {"timeout", false, 0, false},  {"timeout", false, -1, false}, {"-2", false, -2, true},
+        {"-2", true, -2, false},       {"-2,-4", false, -4, true},    {"-2,-4", false, -24, false},
+        {"-1,timeout", true, 0, true}, {"17", false, 17, true},       {"17", false, 1, false},
+        {"0", false, 0, true},         {"timeout,0", false, 0, true},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         if (ota_retry_covers(rows[i].list, rows[i].timeout, rows[i].code) != rows[i].covers) {

@@ -110,9 +110,9 @@ static void test_results(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shown),        cmocka_unit_test(test_shown_of_status),
+        cmocka_unit_test(test_shown),          cmocka_unit_test(test_shown_of_status),
         cmocka_unit_test(test_stored_numbers), cmocka_unit_test(test_confirmations_and_waits),
-        cmocka_unit_test(test_roles),        cmocka_unit_test(test_results),
+        cmocka_unit_test(test_roles),          cmocka_unit_test(test_results),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
