@@ -53,7 +53,6 @@ struct ota_heap {
 
 struct ota_counters {
     uint64_t notices;
-    uint64_t timeouts;
     uint64_t store_failures;
 };
 

@@ -53,7 +53,7 @@ static void run_version(struct ota_core *core, struct ota_effect *effect)
 static void drop_version(struct ota_core *core, struct ota_effect *effect)
 {
     struct ota_device *device = effect->item;
-    ota_fleet_drop_version(&core->fleet, device->product, effect->other);
+    ota_fleet_drop_version(&core->fleet, device->product, effect->version);
 }
 
 enum ota_err ota_devices_set_version(struct ota_core *core, struct ota_device *device,
@@ -71,6 +71,7 @@ enum ota_err ota_devices_set_version(struct ota_core *core, struct ota_device *d
     }
     effect->item = device;
     effect->other = version;
+    memcpy(effect->version, version->text, sizeof effect->version);
     effect->drop = drop_version;
     if (!version->remembered && device->product->versions.count <= OTA_VERSIONS_REMEMBERED) {
         effect->number = 1;

@@ -18,7 +18,9 @@
 #define OTA_PURGE_MS        2
 #define OTA_PURGE_IDS       2000
 #define OTA_CLOCK_EVERY_MS  1000
+#define OTA_CLOCK_IDLE_MS   60000
 #define OTA_STORE_PAUSE_MS  1000
+#define OTA_ASIDE_MS        60000
 #define OTA_REQUEST_KEPT_MS INT64_C(86400000)
 #define OTA_UPLOAD_IDLE_MS  INT64_C(3600000)
 #define OTA_HOUR_MS         3600000
@@ -56,7 +58,6 @@ static enum ota_err time_out(struct ota_core *core, struct ota_task *task, struc
 {
     struct ota_upgrade_event event = {.kind = OTA_EV_TIMEOUT, .service_now = core->service_ms};
     bool changed;
-    core->counters.timeouts++;
     return ota_tasks_apply(core, task, &event, NULL, &changed, error);
 }
 
@@ -89,6 +90,16 @@ static enum ota_err do_task(struct ota_dispatch *dispatch, struct ota_task *task
     return send_notice(core, task, error);
 }
 
+/* A task that can't be written though the database can must not hold up the others. */
+static void set_aside(struct ota_core *core, struct ota_task *task, enum ota_err err)
+{
+    ota_tasks_plan(core, task);
+    if (err != OTA_UNAVAILABLE) {
+        ota_log(OTA_LOG_ERROR, "task %lld is set aside for a minute", (long long)task->id);
+        (void)ota_due_set(core, task, core->mono_now + OTA_ASIDE_MS);
+    }
+}
+
 /* What is written changes memory only when the slice is committed: until then a task must not be
  * taken up twice, so it leaves the heap first and its effect plans it anew. */
 static enum ota_err do_slice(struct ota_dispatch *dispatch, struct ota_error *error)
@@ -104,7 +115,7 @@ static enum ota_err do_slice(struct ota_dispatch *dispatch, struct ota_error *er
         (void)ota_due_set(core, task, 0);
         enum ota_err err = do_task(dispatch, task, error);
         if (err != OTA_OK) {
-            ota_tasks_plan(core, task);
+            set_aside(core, task, err);
             return err;
         }
     }
@@ -330,9 +341,10 @@ static void write_clock(struct ota_core *core)
 
 static void do_clock(struct ota_core *core)
 {
-    bool runs = core->fleet.task_count > 0;
-    if (runs && core->mono_now >= core->store_retry_at &&
-        core->service_ms - core->service_written >= OTA_CLOCK_EVERY_MS) {
+    /* without a task only confirmation windows run, which are minutes long */
+    int64_t every = core->fleet.task_count > 0 ? OTA_CLOCK_EVERY_MS : OTA_CLOCK_IDLE_MS;
+    if (core->mono_now >= core->store_retry_at &&
+        core->service_ms - core->service_written >= every) {
         write_clock(core);
     }
 }

@@ -270,7 +270,7 @@ struct ota_device *ota_fleet_add_device(struct ota_fleet *fleet, const struct ot
     if ((row->version[0] != '\0' && version == NULL) ||
         !ota_index_add(&fleet->devices,
                        hash_device(fleet, product, device->name, strlen(device->name)), device)) {
-        ota_fleet_drop_version(fleet, product, version);
+        ota_fleet_drop_version(fleet, product, row->version);
         free(device);
         return NULL;
     }
@@ -346,12 +346,12 @@ struct ota_version *ota_fleet_version(struct ota_fleet *fleet, struct ota_produc
     return version;
 }
 
-void ota_fleet_drop_version(struct ota_fleet *fleet, struct ota_product *product,
-                            struct ota_version *version)
+void ota_fleet_drop_version(struct ota_fleet *fleet, struct ota_product *product, const char *text)
 {
+    uint64_t hash;
+    struct ota_version *version = find_version(fleet, product, text, &hash);
     if (version != NULL && version->devices == 0 && !version->remembered) {
-        ota_index_remove(&product->versions,
-                         ota_hash(&fleet->key, 0, version->text, strlen(version->text)), version);
+        ota_index_remove(&product->versions, hash, version);
         free(version);
     }
 }
@@ -366,7 +366,7 @@ void ota_fleet_set_version(struct ota_fleet *fleet, struct ota_device *device,
     device->version = version;
     if (old != NULL) {
         old->devices--;
-        ota_fleet_drop_version(fleet, device->product, old);
+        ota_fleet_drop_version(fleet, device->product, old->text);
     }
 }
 

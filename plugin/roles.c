@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "util/names.h"
+
 #define OTA_LINE_MAX 512 /* of roles_file, with the line's end */
 
 struct ota_role_entry {
@@ -31,6 +33,10 @@ static enum ota_err add(struct ota_roles *roles, const char *user, size_t len, e
     if (known != NULL) {
         known->role = role > known->role ? role : known->role;
         return OTA_OK;
+    }
+    if (len > OTA_USER_MAX) {
+        return ota_error_set(error, OTA_INVALID_REQUEST, NULL,
+                             "a user with a role has a name of at most %d bytes", OTA_USER_MAX);
     }
     struct ota_role_entry *grown =
         realloc(roles->entries, (roles->count + 1) * sizeof *roles->entries);

@@ -6,6 +6,9 @@
 
 #include "util/hex.h"
 
+/* Digests in memory; the one that was begun first is forgotten, and caught up when it is wanted. */
+#define OTA_DIGESTS_MAX 16
+
 #define OTA_CATCH_UP_BLOCKS 8 /* a slice: half a megabyte, about 2 ms */
 
 struct upload {
@@ -70,6 +73,18 @@ static enum ota_err crypto_failed(struct ota_error *error)
     return ota_error_set(error, OTA_INTERNAL, NULL, "a digest could not be computed");
 }
 
+static void forget_oldest(struct ota_uploads *uploads)
+{
+    struct upload **at = &uploads->first;
+    for (int i = 0; i < OTA_DIGESTS_MAX && *at != NULL; i++) {
+        at = &(*at)->next;
+    }
+    if (*at != NULL) {
+        free_upload(*at);
+        *at = NULL;
+    }
+}
+
 static enum ota_err obtain(struct ota_uploads *uploads, int64_t id, struct upload **upload,
                            struct ota_error *error)
 {
@@ -92,6 +107,7 @@ static enum ota_err obtain(struct ota_uploads *uploads, int64_t id, struct uploa
     }
     made->next = uploads->first;
     uploads->first = made;
+    forget_oldest(uploads);
     *upload = made;
     return OTA_OK;
 }

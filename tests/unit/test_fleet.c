@@ -114,7 +114,8 @@ static void change_version(struct world *world, int i)
         version != 0 ? ota_fleet_version(&world->fleet, device->product, version_name(version))
                      : NULL;
     if (draw(5) == 0) { /* the commit fails: what was made for it goes */
-        ota_fleet_drop_version(&world->fleet, device->product, made);
+        ota_fleet_drop_version(&world->fleet, device->product,
+                               version != 0 ? version_name(version) : "");
         return;
     }
     ota_fleet_set_version(&world->fleet, device, made);
