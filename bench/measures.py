@@ -144,8 +144,9 @@ def foreign_rate(house, plan):
 
 
 def control(results, one, other):
-    yield ratio_row("… A/A control, rate", results, one, other, "rate")
-    yield ratio_row("… A/A control, processor time", results, one, other, "us")
+    title = f"… A/A control, {one} against {other}"
+    yield ratio_row(f"{title}: rate", results, one, other, "rate")
+    yield ratio_row(f"{title}: processor time", results, one, other, "us")
 
 
 def version_reports(house, plan):
@@ -191,7 +192,7 @@ def status_changes(house, plan):
     yield from against_service(house, plan, "status", "status change", 1.5, 0.50)
     written = {name: parts.last_event(path) - before[name] for name, path in paths.items()}
     yield Row("… history entries in the plugin's database afterwards", written["plugin"],
-              note=f"in the service's: {written['service']:,}; each report was a change")
+              note=f"in the service's: {written['service']:,}: changes, not repetitions")
     yield wal_of_changes(house, plan)
 
 

@@ -70,12 +70,12 @@ def place(folder, root):
     cpu = next((text.split(":", 1)[1].strip() for text in Path("/proc/cpuinfo").read_text().splitlines()
                 if text.startswith("model name")), platform.machine())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    files = _run("stat", "-f", "-c", "%T", str(folder))
+    files = _run("findmnt", "-n", "-o", "FSTYPE", "-T", str(folder))
     commit = _run("git", "-C", str(root), "describe", "--always", "--dirty")
     load = " ".join(f"{value:.1f}" for value in os.getloadavg())
     return "\n".join([
         f"- machine: {os.cpu_count()} x {cpu}, {memory:.0f} GiB, Linux {platform.release()}; "
-        f"databases on {files} (`stat -f`)",
+        f"databases on {files}",
         f"- versions: {_packages()}",
         f"- source: {commit}; load average when it began: {load}",
     ])

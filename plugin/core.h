@@ -79,8 +79,6 @@ struct ota_core {
 };
 
 void ota_core_init(struct ota_core *core);
-/* Fills the fleet from the store. */
-OTA_CHECKED enum ota_err ota_core_load(struct ota_core *core, struct ota_error *error);
 void ota_core_free(struct ota_core *core);
 
 OTA_CHECKED enum ota_err ota_core_begin(struct ota_core *core, struct ota_error *error);

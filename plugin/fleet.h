@@ -141,8 +141,7 @@ void ota_fleet_remove_device(struct ota_fleet *fleet, struct ota_device *device)
  * to ota_fleet_set_version, or dropped with ota_fleet_drop_version. */
 struct ota_version *ota_fleet_version(struct ota_fleet *fleet, struct ota_product *product,
                                       const char *text);
-void ota_fleet_drop_version(struct ota_fleet *fleet, struct ota_product *product,
-                            const char *text);
+void ota_fleet_drop_version(struct ota_fleet *fleet, struct ota_product *product, const char *text);
 void ota_fleet_set_version(struct ota_fleet *fleet, struct ota_device *device,
                            struct ota_version *version);
 uint32_t ota_fleet_version_count(const struct ota_fleet *fleet, const struct ota_product *product,

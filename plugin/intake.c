@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "intake.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "broker.h"
 #include "devices.h"
+#include "notice.h"
 #include "presence.h"
 #include "tasks.h"
 
@@ -73,22 +73,6 @@ enum ota_refusal ota_intake_denial(const struct ota_intake *intake, const struct
         core->settings.auto_register ||
         ota_fleet_device(&core->fleet, product, topic->device, topic->device_len) != NULL;
     return may_exist ? OTA_REFUSED_IDENTITY : OTA_REFUSED_UNKNOWN_DEVICE;
-}
-
-static void answer_version(struct ota_core *core, const struct ota_device *device,
-                           const char *version)
-{
-    json_t *answer = json_pack("{s:s, s:i, s:s, s:s}", "type", "report_version_rsp", "result_code",
-                               0, "result_msg", "success", "version", version);
-    char *text = answer != NULL ? json_dumps(answer, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
-    if (text != NULL && device->conn != NULL) {
-        char topic[sizeof core->settings.topic_prefix + OTA_PRODUCT_MAX + OTA_DEVICE_MAX + 16];
-        (void)snprintf(topic, sizeof topic, "%s/update/%s/%s", core->settings.topic_prefix,
-                       device->product->name, device->name);
-        (void)ota_broker_publish(device->conn->client_id, topic, text, strlen(text), 0);
-    }
-    free(text);
-    json_decref(answer);
 }
 
 /* --- whose report is it (control-api.md "Rules") ---------------------------------------------- */
@@ -177,7 +161,7 @@ static enum ota_err take_version(struct ota_core *core, struct ota_device *devic
     if (err != OTA_OK) {
         return err;
     }
-    answer_version(core, device, report->version);
+    ota_notice_send_answer(core, device, report->version);
     if (device->task != NULL) {
         ota_tasks_reported_version(core, device->task);
     }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "notice.h"
 
-#include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "broker.h"
+#include "util/json_out.h"
+
+/* A vendor device takes 1,975 bytes of payload at most (tencent-sdk.md, "Connection"). */
+#define OTA_NOTICE_MAX 1975
 
 enum ota_err ota_notice_url(const struct ota_core *core, const struct ota_task *task, char *url)
 {
@@ -25,23 +26,19 @@ enum ota_err ota_notice_url(const struct ota_core *core, const struct ota_task *
     return OTA_OK;
 }
 
-/* Takes the reference. No JSON escapes may appear in what a vendor device reads: none of these
- * values holds a character that would need one (tencent-sdk.md, 12). */
-static void send(struct ota_core *core, const struct ota_device *device, json_t *message)
+/* No JSON escapes may appear in what a vendor device reads: none of these values holds a
+ * character that would need one (tencent-sdk.md, 12). */
+static void send(struct ota_core *core, const struct ota_device *device,
+                 struct ota_json_out *message)
 {
-    if (message == NULL || device->conn == NULL) {
-        json_decref(message);
+    size_t len = ota_json_out_end(message);
+    if (len == 0 || device->conn == NULL) {
         return;
     }
     char topic[sizeof core->settings.topic_prefix + OTA_PRODUCT_MAX + OTA_DEVICE_MAX + 16];
     (void)snprintf(topic, sizeof topic, "%s/update/%s/%s", core->settings.topic_prefix,
                    device->product->name, device->name);
-    char *text = json_dumps(message, JSON_COMPACT | JSON_PRESERVE_ORDER);
-    if (text != NULL) {
-        (void)ota_broker_publish(device->conn->client_id, topic, text, strlen(text), 0);
-    }
-    free(text);
-    json_decref(message);
+    (void)ota_broker_publish(device->conn->client_id, topic, message->text, len, 0);
 }
 
 void ota_notice_send(struct ota_core *core, const struct ota_task *task)
@@ -52,21 +49,46 @@ void ota_notice_send(struct ota_core *core, const struct ota_task *task)
                 (long long)task->id);
         return;
     }
+    char text[OTA_NOTICE_MAX];
+    struct ota_json_out notice;
     const struct ota_firmware_row *row = &task->firmware->row;
-    bool is_signed = row->signature[0] != '\0';
-    json_t *notice = json_pack(
-        "{s:s, s:s, s:s, s:s, s:I, s:s, s:I, s:s*, s:o*}", "type", "update_firmware", "version",
-        row->version, "url", url, "md5sum", row->md5, "file_size", (json_int_t)row->size, "sha256",
-        row->sha256, "task", (json_int_t)task->id, "signature", is_signed ? row->signature : NULL,
-        "order", is_signed ? json_integer(row->order) : NULL);
+    ota_json_out_begin(&notice, text, sizeof text);
+    ota_json_out_text(&notice, "type", "update_firmware");
+    ota_json_out_text(&notice, "version", row->version);
+    ota_json_out_text(&notice, "url", url);
+    ota_json_out_text(&notice, "md5sum", row->md5);
+    ota_json_out_int(&notice, "file_size", row->size);
+    ota_json_out_text(&notice, "sha256", row->sha256);
+    ota_json_out_int(&notice, "task", task->id);
+    if (row->signature[0] != '\0') {
+        ota_json_out_text(&notice, "signature", row->signature);
+        ota_json_out_int(&notice, "order", row->order);
+    }
     core->counters.notices++;
-    send(core, task->device, notice);
+    send(core, task->device, &notice);
 }
 
 void ota_notice_send_cancel(struct ota_core *core, const struct ota_task *task)
 {
-    json_t *message = json_pack("{s:s, s:s*, s:I}", "type", "cancel_firmware", "version",
-                                task->firmware != NULL ? task->firmware->row.version : NULL, "task",
-                                (json_int_t)task->id);
-    send(core, task->device, message);
+    char text[OTA_NOTICE_MAX];
+    struct ota_json_out message;
+    ota_json_out_begin(&message, text, sizeof text);
+    ota_json_out_text(&message, "type", "cancel_firmware");
+    ota_json_out_text(&message, "version",
+                      task->firmware != NULL ? task->firmware->row.version : "");
+    ota_json_out_int(&message, "task", task->id);
+    send(core, task->device, &message);
+}
+
+void ota_notice_send_answer(struct ota_core *core, const struct ota_device *device,
+                            const char *version)
+{
+    char text[OTA_NOTICE_MAX];
+    struct ota_json_out answer;
+    ota_json_out_begin(&answer, text, sizeof text);
+    ota_json_out_text(&answer, "type", "report_version_rsp");
+    ota_json_out_int(&answer, "result_code", 0);
+    ota_json_out_text(&answer, "result_msg", "success");
+    ota_json_out_text(&answer, "version", version);
+    send(core, device, &answer);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Owns: what a device is told: the notice with its signed URL, and the courtesy of a cancel.
+ * Owns: what a device is told: the notice with its signed URL, the courtesy of a cancel, the answer
+ *       to its version report.
  * Thread: the broker's.
  * Frees: nothing.
  */
@@ -14,6 +15,9 @@
  * has none. */
 void ota_notice_send(struct ota_core *core, const struct ota_task *task);
 void ota_notice_send_cancel(struct ota_core *core, const struct ota_task *task);
+/* The answer to a version report: 0 or none (device-protocol.md "Upstream"). */
+void ota_notice_send_answer(struct ota_core *core, const struct ota_device *device,
+                            const char *version);
 
 /* The URL of the task's present attempt, into url (OTA_URL_MAX + 1). */
 OTA_CHECKED enum ota_err ota_notice_url(const struct ota_core *core, const struct ota_task *task,

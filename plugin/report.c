@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Reading a report. Bytes come from devices: nothing here trusts them. */
-#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "intake.h"
+#include "report_parts.h"
 
 #define OTA_DEPTH_MAX 16
 #define OTA_KEYS_MAX  64
@@ -35,19 +35,22 @@ static bool is_reasonable(const char *text, size_t len)
 }
 
 /* A whole number, or a string of one: vendor devices send "27" and "-4". */
-static bool read_number(const json_t *value, long min, long max, int *number)
+static bool read_number(const struct ota_part *part, int64_t min, int64_t max, int *number)
 {
-    long long n;
-    if (json_is_integer(value)) {
-        n = json_integer_value(value);
-    } else if (json_is_string(value)) {
-        const char *text = json_string_value(value);
+    int64_t n = part->integer;
+    if (part->kind == OTA_PART_TEXT) {
+        char text[16];
+        if (part->len == 0 || part->len >= sizeof text) {
+            return false;
+        }
+        memcpy(text, part->text, part->len);
+        text[part->len] = '\0';
         size_t digits = strspn(text + (*text == '-'), "0123456789");
-        if (digits == 0 || digits > 10 || text[(*text == '-') + digits] != '\0') {
+        if (digits == 0 || digits > 10 || (size_t)(*text == '-') + digits != part->len) {
             return false;
         }
         n = strtoll(text, NULL, 10);
-    } else {
+    } else if (part->kind != OTA_PART_INTEGER) {
         return false;
     }
     if (n < min || n > max) {
@@ -57,20 +60,24 @@ static bool read_number(const json_t *value, long min, long max, int *number)
     return true;
 }
 
-static enum ota_refusal read_version(const json_t *value, struct ota_report *report)
+static bool is_word(const struct ota_part *part, const char *word)
 {
-    if (!json_is_string(value)) {
+    return part->len == strlen(word) && memcmp(part->text, word, part->len) == 0;
+}
+
+static enum ota_refusal read_version(const struct ota_part *part, struct ota_report *report)
+{
+    if (part->kind != OTA_PART_TEXT) {
         return OTA_REFUSED_SHAPE;
     }
-    const char *text = json_string_value(value);
-    if (!ota_name_is_version(text, json_string_length(value))) {
+    if (!ota_name_is_version(part->text, part->len)) {
         return OTA_REFUSED_VERSION;
     }
-    (void)snprintf(report->version, sizeof report->version, "%s", text);
+    memcpy(report->version, part->text, part->len);
     return OTA_REFUSAL_COUNT;
 }
 
-static bool read_state(const char *state, enum ota_upgrade_event_kind *kind)
+static bool read_state(const struct ota_part *part, enum ota_upgrade_event_kind *kind)
 {
     static const struct {
         const char *state;
@@ -81,7 +88,7 @@ static bool read_state(const char *state, enum ota_upgrade_event_kind *kind)
                   {"done", OTA_EV_DONE},
                   {"fail", OTA_EV_FAIL}};
     for (size_t i = 0; i < sizeof states / sizeof states[0]; i++) {
-        if (strcmp(states[i].state, state) == 0) {
+        if (is_word(part, states[i].state)) {
             *kind = states[i].kind;
             return true;
         }
@@ -89,56 +96,66 @@ static bool read_state(const char *state, enum ota_upgrade_event_kind *kind)
     return false;
 }
 
-static enum ota_refusal read_progress(const json_t *progress, struct ota_report *report)
+static enum ota_refusal read_progress(const struct ota_report_parts *parts,
+                                      struct ota_report *report)
 {
-    const json_t *state = json_object_get(progress, "state");
-    if (!json_is_string(state)) {
+    if (parts->state.kind != OTA_PART_TEXT) {
         return OTA_REFUSED_SHAPE;
     }
-    if (!read_state(json_string_value(state), &report->kind)) {
+    if (!read_state(&parts->state, &report->kind)) {
         return OTA_REFUSED_STATE;
     }
-    const json_t *percent = json_object_get(progress, "percent");
-    const json_t *code = json_object_get(progress, "result_code");
     report->percent = 0;
     report->code = -5; /* a fail without a code is a failed upgrade */
-    if ((percent != NULL && !read_number(percent, 0, 100, &report->percent)) ||
-        (code != NULL && !read_number(code, INT32_MIN, INT32_MAX, &report->code))) {
+    if ((parts->percent.kind != OTA_PART_ABSENT &&
+         !read_number(&parts->percent, 0, 100, &report->percent)) ||
+        (parts->result_code.kind != OTA_PART_ABSENT &&
+         !read_number(&parts->result_code, INT32_MIN, INT32_MAX, &report->code))) {
         return OTA_REFUSED_NUMBER;
     }
     if (report->kind == OTA_EV_DOWNLOADING && report->percent == 100) {
         report->kind = OTA_EV_DOWNLOADED;
     }
-    const json_t *message = json_object_get(progress, "result_msg");
-    if (json_is_string(message)) {
-        (void)snprintf(report->message, sizeof report->message, "%s", json_string_value(message));
+    if (parts->result_msg.kind == OTA_PART_TEXT) {
+        (void)snprintf(report->message, sizeof report->message, "%.*s", (int)parts->result_msg.len,
+                       parts->result_msg.text);
     }
     return OTA_REFUSAL_COUNT;
 }
 
-static enum ota_refusal read_root(const json_t *root, struct ota_report *report)
+static enum ota_refusal judge(const struct ota_report_parts *parts, struct ota_report *report)
 {
-    const json_t *type = json_object_get(root, "type");
-    const json_t *body = json_object_get(root, "report");
-    if (!json_is_string(type)) {
+    *report = (struct ota_report){0};
+    if (parts->type.kind != OTA_PART_TEXT) {
         return OTA_REFUSED_SHAPE;
     }
-    report->is_version = strcmp(json_string_value(type), "report_version") == 0;
-    if (!report->is_version && strcmp(json_string_value(type), "report_progress") != 0) {
+    report->is_version = is_word(&parts->type, "report_version");
+    if (!report->is_version && !is_word(&parts->type, "report_progress")) {
         return OTA_REFUSED_TYPE;
     }
-    enum ota_refusal refusal = read_version(json_object_get(body, "version"), report);
+    enum ota_refusal refusal = read_version(&parts->version, report);
     if (refusal != OTA_REFUSAL_COUNT || report->is_version) {
         return refusal;
     }
-    return read_progress(json_object_get(body, "progress"), report);
+    return read_progress(parts, report);
 }
 
-enum ota_refusal ota_report_parse(const void *payload, size_t len, struct ota_report *report)
+static struct ota_part part_of(const json_t *object, const char *key)
 {
-    if (len > OTA_REPORT_MAX) {
-        return OTA_REFUSED_TOO_LARGE;
+    const json_t *value = json_object_get(object, key);
+    if (json_is_string(value)) {
+        return (struct ota_part){.kind = OTA_PART_TEXT,
+                                 .text = json_string_value(value),
+                                 .len = json_string_length(value)};
     }
+    if (json_is_integer(value)) {
+        return (struct ota_part){.kind = OTA_PART_INTEGER, .integer = json_integer_value(value)};
+    }
+    return (struct ota_part){.kind = value == NULL ? OTA_PART_ABSENT : OTA_PART_OTHER};
+}
+
+enum ota_refusal ota_report_parse_any(const void *payload, size_t len, struct ota_report *report)
+{
     if (!is_reasonable(payload, len)) {
         return OTA_REFUSED_NESTED;
     }
@@ -146,8 +163,27 @@ enum ota_refusal ota_report_parse(const void *payload, size_t len, struct ota_re
     if (root == NULL) {
         return OTA_REFUSED_NOT_JSON;
     }
-    *report = (struct ota_report){0};
-    enum ota_refusal refusal = read_root(root, report);
+    const json_t *body = json_object_get(root, "report");
+    const json_t *progress = json_object_get(body, "progress");
+    struct ota_report_parts parts = {.type = part_of(root, "type"),
+                                     .version = part_of(body, "version"),
+                                     .state = part_of(progress, "state"),
+                                     .percent = part_of(progress, "percent"),
+                                     .result_code = part_of(progress, "result_code"),
+                                     .result_msg = part_of(progress, "result_msg")};
+    enum ota_refusal refusal = judge(&parts, report);
     json_decref(root);
     return refusal;
+}
+
+enum ota_refusal ota_report_parse(const void *payload, size_t len, struct ota_report *report)
+{
+    struct ota_report_parts parts;
+    if (len > OTA_REPORT_MAX) {
+        return OTA_REFUSED_TOO_LARGE;
+    }
+    if (payload != NULL && ota_report_scan(payload, len, &parts)) {
+        return judge(&parts, report);
+    }
+    return ota_report_parse_any(payload, len, report);
 }

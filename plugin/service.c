@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "broker.h"
+#include "load.h"
 
 #define OTA_IDLE_LOOK_MS 50
 
@@ -82,7 +83,7 @@ static enum ota_err open_store(struct ota_service *service, struct ota_error *er
                                       .online = is_online,
                                       .online_data = &service->core};
     enum ota_err err = ota_store_open(&config, &service->core.store, error);
-    return err == OTA_OK ? ota_core_load(&service->core, error) : err;
+    return err == OTA_OK ? ota_load(&service->core, error) : err;
 }
 
 static enum ota_err start_downloads(struct ota_service *service, struct ota_error *error)

@@ -61,6 +61,13 @@ need_packages() {
     apt_get install --no-install-recommends "${missing[@]}"
 }
 
+# A chroot may lack the line that every installed system has.
+need_localhost() {
+    getent hosts localhost >/dev/null && return
+    say "adding localhost to /etc/hosts"
+    echo "127.0.0.1 localhost" | as_root tee -a /etc/hosts >/dev/null
+}
+
 # build_preset NAME [CMAKE_BUILD_ARGUMENT...]: configures and builds a preset of CMakePresets.json.
 # Whether unit tests belong to it is said each time: the demo must do without cmocka, and what it
 # left in the cache must not hide the tests from scripts/test.

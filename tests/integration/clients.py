@@ -154,6 +154,11 @@ class Client:
             self.mqtt.disconnect()
         self.mqtt.loop_stop()
 
+    def release(self):
+        """Closed for good: its sockets are given back at once, not when they are collected."""
+        self.close()
+        self.mqtt._reset_sockets()  # pylint: disable=protected-access
+
     def _wait_ack(self, mid, timeout=TIMEOUT):
         return self.wait_for(lambda: self._acked.pop(mid, None), timeout, "acknowledgement")
 

@@ -19,28 +19,39 @@ ASAN_PRELOAD = os.environ.get("OTA_ASAN_PRELOAD")
 # Sanitizers and the machine's other work slow things down; a wait that succeeds isn't longer.
 TIMEOUT = 40.0 if ASAN_PRELOAD else 20.0
 
-_held_ports = []  # open lock files: a port stays ours until this process ends
+# Below the kernel's range for outgoing connections, so that none of them takes one.
+PORTS = range(20000, 32000)
+
+_held_ports = {}  # open lock files: a port stays ours until it is released
+_next_ports = itertools.cycle(PORTS)
+for _ in range((os.getpid() * 37) % len(PORTS)):  # others begin elsewhere
+    next(_next_ports)
 
 
 def free_port():
-    """A port that nobody listens on and that no other test process is given, either."""
+    """A port that nobody uses, not even a connection that has just ended, and that no other test
+    process is given, either."""
     folder = Path(tempfile.gettempdir()) / f"ota-test-ports-{os.getuid()}"
     folder.mkdir(exist_ok=True)
-    # Below the kernel's range for outgoing connections, so that none of them takes it.
-    first = 20000 + (os.getpid() * 37) % 10000
-    for port in itertools.chain(range(first, 32000), range(20000, first)):
+    for port in itertools.islice(_next_ports, len(PORTS)):
         lock = open(folder / str(port), "w", encoding="ascii")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(("127.0.0.1", port))
         except OSError:
             lock.close()
             continue
-        _held_ports.append(lock)
+        _held_ports[port] = lock
         return port
-    raise RuntimeError("no free port from 20000 to 31999")
+    raise RuntimeError(f"no free port from {PORTS[0]} to {PORTS[-1]}")
+
+
+def release_port(port):
+    """Not needed at a test's end, but locks left open add up to more than paho's select() takes."""
+    lock = _held_ports.pop(port, None)
+    if lock:
+        lock.close()
 
 
 class Certificates:

@@ -25,6 +25,7 @@ from common import (
     TIMEOUT,
     Certificates,
     free_port,
+    release_port,
 )
 
 __all__ = [
@@ -164,19 +165,28 @@ class Broker:
             process.wait()
             raise BrokerDied(f"the broker didn't end\n{self.log_tail()}") from None
         self._reader.join(TIMEOUT)
+        process.stderr.close()
         return code
 
     def close(self):
         """End of a test: whatever still runs is stopped; a broker that died by itself is told."""
-        for client in self._clients:
-            client.close()
-        died = self.process is not None and self.process.poll() is not None
-        if died and not self._expected_end:
-            code = self._wait_end()
+        try:
+            self._end_clients()
+            died = self.process is not None and self.process.poll() is not None
+            if died and not self._expected_end:
+                code = self._wait_end()
+                self.check_reports()
+                raise BrokerDied(f"the broker died by itself, status {code}\n{self.log_tail()}")
+            self.stop()
             self.check_reports()
-            raise BrokerDied(f"the broker died by itself, status {code}\n{self.log_tail()}")
-        self.stop()
-        self.check_reports()
+        finally:
+            for port in (self.port, self.http_port, self.tls_port):
+                release_port(port)
+
+    def _end_clients(self):
+        clients, self._clients = self._clients, []
+        for client in clients:
+            client.release()
 
     def _environment(self):
         environment = dict(os.environ)

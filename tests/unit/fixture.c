@@ -9,6 +9,7 @@
 
 #include "../../plugin/broker.h"
 #include "../../plugin/devices.h"
+#include "../../plugin/load.h"
 #include "../../plugin/presence.h"
 
 /* --- a store that fails ----------------------------------------------------------------------- */
@@ -78,7 +79,7 @@ static void open_core(struct fixture *fix)
     fix->core.cut = note_cut;
     fix->core.cut_data = fix;
     if (ota_store_open(&config, &fix->core.store, &error) != OTA_OK ||
-        ota_core_load(&fix->core, &error) != OTA_OK) {
+        ota_load(&fix->core, &error) != OTA_OK) {
         fail_msg("the store can't be opened: %s", error.text);
     }
     ota_dispatch_init(&fix->dispatch, &fix->core);

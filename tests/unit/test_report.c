@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "../../plugin/intake.h"
+#include "../../plugin/report_parts.h"
 
 /* In a block of its own size, so that the sanitizer sees every byte too far. */
 static enum ota_refusal parse_bytes(const void *bytes, size_t len, struct ota_report *report)
@@ -424,6 +425,75 @@ static void test_random_bytes(void **state)
     }
 }
 
+/* --- the quick scan against jansson ------------------------------------------------------------
+ */
+
+static const char *const seeds[] = {
+    VERSION("\"0.0.1\""),
+    "{\"type\": \"report_version\", \"report\":{\"version\":\"1.0.0\"}}",
+    "{\"type\": \"report_progress\", \"report\": {\"progress\": {\"state\":\"downloading\", "
+    "\"percent\":\"27\", \"result_code\":\"0\", \"result_msg\":\"\"}, \"version\": \"0.0.2\"}}",
+    PROGRESS("\"state\":\"fail\",\"result_code\":-4,\"result_msg\":\"time_out\""),
+    PROGRESS("\"percent\":100,\"state\":\"downloading\""),
+    " {\n\"report\" : {\"version\":\"2\"}\t, \"type\":\"report_version\" }\r\n",
+};
+
+#define SEEDS (sizeof seeds / sizeof seeds[0])
+
+/* One to three small changes, mostly of characters that mean something to JSON. */
+static size_t mutate(const char *seed, char *text, size_t size)
+{
+    static const char alphabet[] = "{}[]\",: \t\n\\-+.0123456789eEtrueflsn\x01\x7f\x80\xc3";
+    size_t len = strlen(seed);
+    memcpy(text, seed, len);
+    for (int n = 1 + rand() % 3; n > 0; n--) {
+        size_t at = (size_t)rand() % len;
+        char c = alphabet[(size_t)rand() % (sizeof alphabet - 1)];
+        if (rand() % 3 == 0 && len + 1 < size) {
+            memmove(text + at + 1, text + at, len - at);
+            text[at] = c;
+            len++;
+        } else if (rand() % 2 == 0 && len > 1) {
+            memmove(text + at, text + at + 1, len - at - 1);
+            len--;
+        } else {
+            text[at] = c;
+        }
+    }
+    return len;
+}
+
+static void assert_same_reading(const char *text, size_t len)
+{
+    struct ota_report quick;
+    struct ota_report slow;
+    enum ota_refusal refusal = ota_report_parse(text, len, &quick);
+    if (refusal != ota_report_parse_any(text, len, &slow) ||
+        (refusal == OTA_REFUSAL_COUNT && memcmp(&quick, &slow, sizeof quick) != 0)) {
+        fail_msg("scan and jansson read it differently: %.*s", (int)len, text);
+    }
+}
+
+static void test_scan_agrees_with_jansson(void **state)
+{
+    int scanned = 0;
+    (void)state;
+    srand(7);
+    for (size_t i = 0; i < SEEDS; i++) {
+        struct ota_report_parts parts;
+        assert_true(ota_report_scan(seeds[i], strlen(seeds[i]), &parts));
+        assert_same_reading(seeds[i], strlen(seeds[i]));
+    }
+    for (int i = 0; i < 200000; i++) {
+        char text[400];
+        struct ota_report_parts parts;
+        size_t len = mutate(seeds[(size_t)i % SEEDS], text, sizeof text);
+        scanned += ota_report_scan(text, len, &parts);
+        assert_same_reading(text, len);
+    }
+    assert_in_range(scanned, 20000, 180000); /* both ways were really gone */
+}
+
 static void test_refusal_names(void **state)
 {
     (void)state;
@@ -455,6 +525,7 @@ int main(void)
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_text_is_not_counted),
         cmocka_unit_test(test_random_bytes),
+        cmocka_unit_test(test_scan_agrees_with_jansson),
         cmocka_unit_test(test_refusal_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
