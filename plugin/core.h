@@ -39,6 +39,8 @@ struct ota_effect {
     void *item;
     void *other;
     int64_t number;
+    int64_t upload;  /* whose block it is */
+    int64_t sent_at; /* Unix ms: the task's, after its step */
     struct ota_upgrade upgrade;
     struct ota_upgrade_outcome outcome;
     char version[OTA_VERSION_MAX + 1];

@@ -6,8 +6,6 @@
 #include "broker.h"
 #include "events.h"
 
-#define OTA_HOUR_MS 3600000
-
 static enum ota_err no_memory(struct ota_error *error)
 {
     return ota_error_set(error, OTA_INTERNAL, NULL, "out of memory");
@@ -135,7 +133,7 @@ enum ota_err ota_devices_remove(struct ota_core *core, struct ota_device *device
 void ota_devices_seen(struct ota_core *core, struct ota_device *device)
 {
     device->last_seen = ota_now_unix();
-    if ((uint32_t)(device->last_seen / OTA_HOUR_MS) != device->seen_hour) {
+    if (ota_hour_of(device->last_seen) != device->seen_hour) {
         ota_fleet_mark_dirty(&core->fleet, device);
     }
 }

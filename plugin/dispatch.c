@@ -23,7 +23,6 @@
 #define OTA_ASIDE_MS        60000
 #define OTA_REQUEST_KEPT_MS INT64_C(86400000)
 #define OTA_UPLOAD_IDLE_MS  INT64_C(3600000)
-#define OTA_HOUR_MS         3600000
 
 void ota_dispatch_init(struct ota_dispatch *dispatch, struct ota_core *core)
 {
@@ -155,11 +154,6 @@ static void earn_notices(struct ota_dispatch *dispatch)
 /* --- what may be written later ------------------------------------------------------------------
  */
 
-static uint32_t hour_of(int64_t unix_ms)
-{
-    return (uint32_t)(unix_ms / OTA_HOUR_MS);
-}
-
 static void run_written(struct ota_core *core, struct ota_effect *effect)
 {
     struct ota_device *device = effect->item;
@@ -167,7 +161,7 @@ static void run_written(struct ota_core *core, struct ota_effect *effect)
     if (device->task != NULL) {
         device->task->percent_dirty = false;
     }
-    device->seen_hour = hour_of(device->last_seen);
+    device->seen_hour = ota_hour_of(device->last_seen);
 }
 
 static void drop_written(struct ota_core *core, struct ota_effect *effect)
@@ -189,7 +183,7 @@ static enum ota_err write_late(struct ota_core *core, struct ota_device *device,
         err = ota_task_set_percent(core->store, device->task->id, device->task->up.percent, error);
     }
     if (err == OTA_OK &&
-        (device->conn == NULL || hour_of(device->last_seen) != device->seen_hour)) {
+        (device->conn == NULL || ota_hour_of(device->last_seen) != device->seen_hour)) {
         err = ota_device_set_last_seen(core->store, device->id, device->last_seen, error);
     }
     return err;

@@ -139,7 +139,7 @@ static bool is_retry_reason(const json_t *reason)
 static enum ota_err check_retry(const struct ota_param *param, const json_t *value,
                                 struct ota_error *error)
 {
-    static const char rule[] = "an object {max: 0-10, delaySeconds: 30 or more, on: up to 8 result "
+    static const char rule[] = "an object {max: 0-10, delaySeconds: 30-604800, on: up to 8 result "
                                "codes and \"timeout\"}";
     if (!json_is_object(value)) {
         return wrong(param->key, rule, error);

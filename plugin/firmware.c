@@ -144,7 +144,7 @@ enum ota_err ota_firmware_announce(struct ota_core *core, struct ota_upload_row 
 static void run_block(struct ota_core *core, struct ota_effect *effect)
 {
     (void)core;
-    ota_uploads_feed(effect->other, effect->upgrade.deadline, effect->item, (size_t)effect->number);
+    ota_uploads_feed(effect->other, effect->upload, effect->item, (size_t)effect->number);
     free(effect->item);
 }
 
@@ -198,7 +198,7 @@ enum ota_err ota_firmware_take_block(struct ota_core *core, struct ota_uploads *
     bytes = NULL;
     effect->number = (int64_t)len;
     effect->other = uploads;
-    effect->upgrade.deadline = row->id;
+    effect->upload = row->id;
     *next = offset + (int64_t)len;
 out:
     free(bytes);

@@ -246,7 +246,7 @@ static struct ota_device *new_device(const struct ota_device_row *row, struct ot
     device->id = (uint32_t)row->id;
     device->last_task = row->last_task;
     device->last_seen = row->last_seen_at;
-    device->seen_hour = (uint32_t)(row->last_seen_at / 3600000);
+    device->seen_hour = ota_hour_of(row->last_seen_at);
     device->hold = row->hold;
     device->may_settle = row->last_task != 0;
     return device;

@@ -65,6 +65,14 @@ struct ota_device {
     char name[];         /* in one piece with the rest: 32 bytes and a cache line saved a device */
 };
 
+#define OTA_HOUR_MS 3600000
+
+/* What seen_hour counts in. */
+static inline uint32_t ota_hour_of(int64_t unix_ms)
+{
+    return (uint32_t)(unix_ms / OTA_HOUR_MS);
+}
+
 struct ota_task {
     int64_t id;
     struct ota_device *device;
@@ -72,7 +80,7 @@ struct ota_task {
     struct ota_upgrade up; /* retry_on points to retry_on below */
     int64_t batch_id;
     int64_t last_event;
-    int64_t sent_at;
+    int64_t sent_at; /* Unix ms, as the store has it; 0 */
     char *retry_on;
     char *device_message;   /* NULL: none */
     int64_t next_notice;    /* monotonic ms; 0: none planned */

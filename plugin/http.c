@@ -23,7 +23,6 @@
 #include "listen.h"
 #include "transfers.h"
 
-#define OTA_HTTP_CONNECTIONS  2000
 #define OTA_HTTP_THREADS      2
 /* Of each connection. To a request that doesn't fit the library answers 414 or 431. */
 #define OTA_HTTP_MEMORY       (8 * 1024)

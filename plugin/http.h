@@ -22,7 +22,7 @@ struct ota_http_config {
     const char *keyfile;
     const char *db_path; /* for a reading connection of its own */
     unsigned char url_key[OTA_KEY_SIZE];
-    int max_connections; /* 0: 2,000; never more than a quarter of the open files allowed */
+    int max_connections; /* 0: OTA_TRANSFER_LIMIT; never above a quarter of the open files */
 };
 
 struct ota_http_stats {
@@ -39,7 +39,7 @@ OTA_CHECKED enum ota_err ota_http_start(const struct ota_http_config *config,
 /* Closes all connections, joins the threads; NULL is fine. */
 void ota_http_stop(struct ota_http *http);
 
-/* The port that it listens on. */
+/* The port that it listens on, for tests. */
 int ota_http_port(const struct ota_http *http);
 
 /* The task's attempt has ended: drops its running transfers at once. NULL is fine. */

@@ -10,7 +10,7 @@
 #include "access.h"
 #include "core.h"
 
-/* X(ENUM, "name in logs and metrics", "sentence") */
+/* X(ENUM, "name in getInfo", "sentence in the log") */
 #define OTA_REFUSALS(X)                                                                            \
     X(TOO_LARGE, "too_large", "the report is over 4 KiB")                                          \
     X(NOT_JSON, "not_json", "the report is not JSON, or has a key twice")                          \
@@ -54,7 +54,8 @@ enum ota_intake_verdict ota_intake_report(struct ota_intake *intake, const struc
                                           const struct ota_topic *topic, const void *payload,
                                           size_t len);
 
-/* Counts, and logs at most once a second a reason, with the client id escaped. */
+/* Counts, and logs at most once a second a reason, with the client id escaped; NO_TASK, which is
+ * everyday, is only counted. */
 void ota_intake_refuse(struct ota_intake *intake, const struct mosquitto *client,
                        enum ota_refusal reason);
 

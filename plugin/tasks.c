@@ -361,6 +361,7 @@ static void run_moved(struct ota_core *core, struct ota_effect *effect)
     task->up.retry_on = retry_on;
     task->percent_dirty = false;
     task->last_event = effect->number;
+    task->sent_at = effect->sent_at;
     free(task->device_message);
     task->device_message = effect->other;
     if (effect->outcome.attempt_ended && core->cut != NULL) {
@@ -376,15 +377,12 @@ static void run_moved(struct ota_core *core, struct ota_effect *effect)
         return;
     }
     if (task->up.status == OTA_WAITING) { /* a new attempt */
-        task->sent_at = 0;
         task->progress_seen = false;
         task->next_notice = core->mono_now;
     } else if (task->up.status == OTA_MESSAGE_SENT) {
-        task->sent_at = ota_now_unix();
         ota_notice_send(core, task);
         task->next_notice = core->mono_now + core->settings.notice_interval_ms;
     } else {
-        task->sent_at = task->sent_at != 0 ? task->sent_at : ota_now_unix();
         note_progress(task);
     }
     ota_tasks_plan(core, task);
@@ -411,6 +409,7 @@ static enum ota_err write_moved(struct ota_core *core, void *data, struct ota_er
     effect->upgrade = *step->up;
     effect->outcome = *step->outcome;
     effect->number = step->row->last_event;
+    effect->sent_at = step->row->sent_at;
     if (step->task->firmware != NULL) {
         memcpy(effect->version, step->task->firmware->row.version, sizeof effect->version);
     }
@@ -458,8 +457,8 @@ enum ota_err ota_tasks_apply(struct ota_core *core, struct ota_task *task,
         return OTA_OK;
     }
     struct ota_task_row row = {0};
-    fill_row(task, up.has_result_code ? message : "",
-             &row); /* code and message are of one failure */
+    /* code and message are of one failure */
+    fill_row(task, up.has_result_code ? message : "", &row);
     struct step step = {.task = task, .row = &row, .up = &up, .outcome = &outcome, .event = event};
     return in_transaction(core, write_moved, &step, error);
 }

@@ -19,7 +19,6 @@ struct fleet {
     struct ota_fault *faults;
     struct ota_timer summary, watch, deadline;
     int signals;
-    uint64_t bytes_before;
 };
 
 static void print_summary(struct fleet *fleet)

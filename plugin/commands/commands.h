@@ -19,7 +19,7 @@ OTA_COMMANDS(OTA_X)
 OTA_CHECKED enum ota_err ota_call_product(struct ota_call *call, struct ota_product **product);
 OTA_CHECKED enum ota_err ota_call_device(struct ota_call *call, struct ota_product **product,
                                          struct ota_device **device);
-/* By the fields task and upload. */
+/* By the field task. */
 OTA_CHECKED enum ota_err ota_call_task(struct ota_call *call, struct ota_task_row *row);
 
 /* Sets a key of call->data; takes the reference. OTA_INTERNAL where memory is out. */
@@ -27,8 +27,8 @@ OTA_CHECKED enum ota_err ota_call_answer(struct ota_call *call, const char *key,
 
 /* A text or null. */
 json_t *ota_json_text(const char *text);
-/* A number, or null where it is 0. */
-json_t *ota_json_time(int64_t at);
+/* A time or an id, or null where it is 0. */
+json_t *ota_json_number(int64_t number);
 
 /* --- pages ----------------------------------------------------------------------------------- */
 

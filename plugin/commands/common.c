@@ -59,9 +59,9 @@ json_t *ota_json_text(const char *text)
     return text != NULL && text[0] != '\0' ? json_string(text) : json_null();
 }
 
-json_t *ota_json_time(int64_t at)
+json_t *ota_json_number(int64_t number)
 {
-    return at != 0 ? json_integer(at) : json_null();
+    return number != 0 ? json_integer(number) : json_null();
 }
 
 /* --- pages ------------------------------------------------------------------------------------ */

@@ -49,11 +49,10 @@ json_t *ota_show_task(struct ota_core *core, const struct ota_task_row *row)
     bool online = device->conn != NULL;
     bool live = device->task != NULL && device->task->id == row->id;
     return json_pack(
-        "{s:I, s:s, s:s, s:o, s:o, s:s, s:s, s:o, s:o, s:i, s:o, s:o, s:o, s:i, s:b, s:I, s:o, "
-        "s:I, "
-        "s:o, s:o}",
+        "{s:I, s:s, s:s, s:o, s:o, s:s, s:s, s:o, s:o, s:i, "
+        "s:o, s:o, s:o, s:i, s:b, s:I, s:o, s:I, s:o, s:o}",
         "task", (json_int_t)row->id, "product", device->product->name, "device", device->name,
-        "batch", ota_json_time(row->batch_id), "fromVersion", ota_json_text(row->from_version),
+        "batch", ota_json_number(row->batch_id), "fromVersion", ota_json_text(row->from_version),
         "version", row->version, "status", ota_shown_name(ota_shown_of(row->status, online)),
         "confirmation", ota_json_text(ota_confirmation_name(row->confirmation)), "waitReason",
         ota_json_text(live && row->status == OTA_WAITING ? wait_reason(core, device) : NULL),
@@ -61,8 +60,8 @@ json_t *ota_show_task(struct ota_core *core, const struct ota_task_row *row)
         row->has_result_code ? json_integer(row->result_code) : json_null(), "resultMessage",
         ota_json_text(result_message(row)), "deviceMessage", ota_json_text(row->device_message),
         "attempt", row->attempt, "online", online, "createdAt", (json_int_t)row->created_at,
-        "sentAt", ota_json_time(row->sent_at), "updatedAt", (json_int_t)row->updated_at,
-        "deadlineAt", deadline_at(core, row), "finishedAt", ota_json_time(row->finished_at));
+        "sentAt", ota_json_number(row->sent_at), "updatedAt", (json_int_t)row->updated_at,
+        "deadlineAt", deadline_at(core, row), "finishedAt", ota_json_number(row->finished_at));
 }
 
 static json_t *tags_of(const char *tags)
@@ -97,8 +96,8 @@ json_t *ota_show_device(struct ota_core *core, const struct ota_device_row *row)
                      device->product->name, "device", row->name, "description", row->description,
                      "tags", tags_of(row->tags), "hold", row->hold, "version",
                      ota_json_text(row->version), "versionReportedAt",
-                     ota_json_time(row->version_at), "online", device->conn != NULL, "lastSeenAt",
-                     ota_json_time(device->last_seen), "createdAt", (json_int_t)row->created_at,
+                     ota_json_number(row->version_at), "online", device->conn != NULL, "lastSeenAt",
+                     ota_json_number(device->last_seen), "createdAt", (json_int_t)row->created_at,
                      "task", last_task_of(core, device));
 }
 

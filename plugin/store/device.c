@@ -11,7 +11,6 @@
 enum {
     INSERT,
     GET,
-    FIND,
     UPDATE,
     DELETE,
     SET_VERSION,
@@ -37,7 +36,6 @@ static const char *const statements[] = {
                "VALUES (:product_id, :name, :description, :tags, :hold, :version, :version_at, "
                ":last_seen_at, :created_at, :last_task, :gateway_id)",
     [GET] = "SELECT " COLUMNS " FROM device WHERE id = :id",
-    [FIND] = "SELECT " COLUMNS " FROM device WHERE product_id = :product_id AND name = :name",
     [UPDATE] = "UPDATE device SET description = :description, tags = :tags, hold = :hold "
                "WHERE id = :id",
     [DELETE] = "DELETE FROM device WHERE id = :id",
@@ -111,32 +109,17 @@ enum ota_err ota_device_insert(struct ota_store *store, struct ota_device_row *r
     return err;
 }
 
-static enum ota_err end_one(struct ota_query *query, struct ota_device_row *row)
-{
-    bool found = ota_query_row(query);
-    if (found) {
-        read_row(query, row);
-    }
-    return ota_query_end_found(query, found);
-}
-
 enum ota_err ota_device_get(struct ota_store *store, int64_t id, struct ota_device_row *row,
                             struct ota_error *error)
 {
     struct ota_query query;
     begin(&query, store, GET, error);
     ota_bind_int(&query, ":id", id);
-    return end_one(&query, row);
-}
-
-enum ota_err ota_device_find(struct ota_store *store, int64_t product_id, const char *name,
-                             struct ota_device_row *row, struct ota_error *error)
-{
-    struct ota_query query;
-    begin(&query, store, FIND, error);
-    ota_bind_int(&query, ":product_id", product_id);
-    ota_bind_text(&query, ":name", name);
-    return end_one(&query, row);
+    bool found = ota_query_row(&query);
+    if (found) {
+        read_row(&query, row);
+    }
+    return ota_query_end_found(&query, found);
 }
 
 enum ota_err ota_device_update(struct ota_store *store, const struct ota_device_row *row,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "store_internal.h"
 
-enum { INSERT, GET, FIND, EACH, EACH_OF_PRODUCT, COUNT, GET_IMAGE, DELETE, FIRST_OF_PRODUCT };
+enum { INSERT, GET, EACH, EACH_OF_PRODUCT, COUNT, GET_IMAGE, DELETE, FIRST_OF_PRODUCT };
 
 #define COLUMNS                                                                                    \
     "f.id, f.product_id, f.version, f.ord, f.filename, f.size, f.md5, f.sha256, f.description, "   \
@@ -13,8 +13,6 @@ static const char *const statements[] = {
                "VALUES (:product_id, :version, :ord, :filename, :size, :md5, :sha256, "
                ":description, :signature, :image, :created_at)",
     [GET] = "SELECT " COLUMNS " FROM firmware f WHERE f.id = :id",
-    [FIND] = "SELECT " COLUMNS " FROM firmware f "
-             "WHERE f.product_id = :product_id AND f.version = :version",
     [EACH] = "SELECT " COLUMNS " FROM firmware f CROSS JOIN product p ON p.id = f.product_id "
              "WHERE f.id < :before AND p.name IS NOT NULL ORDER BY f.id DESC",
     [EACH_OF_PRODUCT] = "SELECT " COLUMNS " FROM firmware f "
@@ -72,32 +70,17 @@ enum ota_err ota_firmware_insert(struct ota_store *store, struct ota_firmware_ro
     return err;
 }
 
-static enum ota_err end_one(struct ota_query *query, struct ota_firmware_row *row)
-{
-    bool found = ota_query_row(query);
-    if (found) {
-        read_row(query, row);
-    }
-    return ota_query_end_found(query, found);
-}
-
 enum ota_err ota_firmware_get(struct ota_store *store, int64_t id, struct ota_firmware_row *row,
                               struct ota_error *error)
 {
     struct ota_query query;
     begin(&query, store, GET, error);
     ota_bind_int(&query, ":id", id);
-    return end_one(&query, row);
-}
-
-enum ota_err ota_firmware_find(struct ota_store *store, int64_t product_id, const char *version,
-                               struct ota_firmware_row *row, struct ota_error *error)
-{
-    struct ota_query query;
-    begin(&query, store, FIND, error);
-    ota_bind_int(&query, ":product_id", product_id);
-    ota_bind_text(&query, ":version", version);
-    return end_one(&query, row);
+    bool found = ota_query_row(&query);
+    if (found) {
+        read_row(&query, row);
+    }
+    return ota_query_end_found(&query, found);
 }
 
 enum ota_err ota_firmware_each(struct ota_store *store, int64_t product_id, int64_t before,

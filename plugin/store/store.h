@@ -105,8 +105,8 @@ struct ota_task_row {
     int percent;
     bool has_result_code;
     int result_code;
-    char device_message[OTA_FILENAME_MAX + 1]; /* at most 128 bytes */
-    unsigned flags;                            /* OTA_UPGRADE_… of upgrade.h; opaque here */
+    char device_message[OTA_DEVICE_MESSAGE_MAX + 1];
+    unsigned flags; /* OTA_UPGRADE_… of upgrade.h; opaque here */
     int64_t timeout_ms;
     int retry_max;
     int64_t retry_delay_ms;
@@ -212,9 +212,6 @@ OTA_CHECKED enum ota_err ota_firmware_insert(struct ota_store *store, struct ota
                                              struct ota_error *error);
 OTA_CHECKED enum ota_err ota_firmware_get(struct ota_store *store, int64_t id,
                                           struct ota_firmware_row *row, struct ota_error *error);
-OTA_CHECKED enum ota_err ota_firmware_find(struct ota_store *store, int64_t product_id,
-                                           const char *version, struct ota_firmware_row *row,
-                                           struct ota_error *error);
 /* Of one product (0: of all that are named), newest first, from below id `before` (0: the top). */
 OTA_CHECKED enum ota_err ota_firmware_each(struct ota_store *store, int64_t product_id,
                                            int64_t before, ota_firmware_fn fn, void *data,
@@ -272,9 +269,6 @@ OTA_CHECKED enum ota_err ota_device_insert(struct ota_store *store, struct ota_d
                                            struct ota_error *error);
 OTA_CHECKED enum ota_err ota_device_get(struct ota_store *store, int64_t id,
                                         struct ota_device_row *row, struct ota_error *error);
-OTA_CHECKED enum ota_err ota_device_find(struct ota_store *store, int64_t product_id,
-                                         const char *name, struct ota_device_row *row,
-                                         struct ota_error *error);
 /* Writes description, tags and hold. */
 OTA_CHECKED enum ota_err ota_device_update(struct ota_store *store,
                                            const struct ota_device_row *row,

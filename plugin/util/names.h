@@ -20,6 +20,8 @@
 #define OTA_TAGS_MAX     16 /* tags a device */
 #define OTA_USER_MAX     256
 
+#define OTA_DEVICE_MESSAGE_MAX 128 /* a device's result_msg, as it is kept */
+
 /* What the vendor's SDK can speak (tencent-sdk.md, "Connection"). */
 #define OTA_VENDOR_PRODUCT_MAX 10
 #define OTA_VENDOR_NAMES_MAX   50

@@ -386,8 +386,11 @@ def check_file(broker):
 
 async def check_memory(commands, found):
     """What the broker says is what the file holds."""
-    info = await commands.call("listVersions", {"product": "p"})
-    counts = {row["version"]: row["devices"] for row in info["versions"] if row["devices"]}
+    cursor, counts = {}, {}
+    while cursor is not None:
+        page = await commands.call("listVersions", {"product": "p", "limit": 200, **cursor})
+        counts |= {row["version"]: row["devices"] for row in page["versions"] if row["devices"]}
+        cursor = {"cursor": page["nextCursor"]} if "nextCursor" in page else None
     expected = {}
     for device in found.values():
         if device["version"]:

@@ -35,9 +35,6 @@ static void test_device(void **state)
     assert_int_equal(read.created_at, FIX_NOW);
     assert_int_equal(read.last_task, 0);
     assert_int_equal(read.gateway_id, 0);
-    assert_int_equal(ota_device_find(fix->store, product, "d1", &read, &fix->error), OTA_OK);
-    assert_int_equal(read.id, row.id);
-    assert_int_equal(ota_device_find(fix->store, product, "D1", &read, NULL), OTA_NOT_FOUND);
     assert_int_equal(ota_device_get(fix->store, NO_ROW, &read, NULL), OTA_NOT_FOUND);
     assert_int_equal(fix_int(fix, "SELECT version IS NULL AND last_task IS NULL FROM device"), 1);
     fix_begin(fix);

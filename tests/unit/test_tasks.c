@@ -120,6 +120,22 @@ static void test_noticed(void **state)
     assert_int_equal(fix->core.due.count, 1);
 }
 
+/* A commit takes its time: memory and store must tell the same moment all the same. */
+static void test_sent_at_is_the_stored_one(void **state)
+{
+    struct fixture *fix = *state;
+    struct ota_task *task = fixture_plain_task(fix, fix->device);
+    fixture_connect(fix);
+    assert_int_equal(ota_core_begin(&fix->core, NULL), OTA_OK);
+    does(fix, OTA_EV_NOTICED);
+    fake_broker_advance(3);
+    assert_int_equal(ota_core_commit(&fix->core, NULL), OTA_OK);
+    assert_int_equal(fixture_row(fix, task->id).sent_at, FAKE_UNIX_START);
+    assert_int_equal(task->sent_at, FAKE_UNIX_START);
+    does(fix, OTA_EV_BURNING);
+    assert_int_equal(fixture_row(fix, task->id).sent_at, FAKE_UNIX_START);
+}
+
 /* What a vendor device can read: the five keys first, no escapes, to its client alone, QoS 0. */
 static void test_notice(void **state)
 {
@@ -685,6 +701,7 @@ int main(void)
         TEST(test_create_rolled_back),
         TEST(test_second_unfinished_task),
         TEST(test_noticed),
+        TEST(test_sent_at_is_the_stored_one),
         TEST(test_notice),
         TEST(test_the_whole_way),
         TEST(test_percent_is_kept_for_later),
