@@ -16,6 +16,7 @@ enum ota_err ota_access_parse_identity(const char *text, struct ota_access *acce
     } forms[] = {{"username:%p/%d", OTA_IDENTITY_SLASH},
                  {"username:%p%d", OTA_IDENTITY_JOINED},
                  {"none", OTA_IDENTITY_NONE}};
+    const char *whole = text;
     access->form_count = 0;
     for (bool more = true; more;) {
         size_t len = strcspn(text, ",");
@@ -25,8 +26,9 @@ enum ota_err ota_access_parse_identity(const char *text, struct ota_access *acce
         }
         if (i == 3 || access->form_count == OTA_IDENTITY_FORMS_MAX) {
             return ota_error_set(error, OTA_INVALID_REQUEST, "device_identity",
-                                 "plugin_opt_device_identity: may be username:%%p/%%d, "
-                                 "username:%%p%%d, several of them with commas between, or none");
+                                 "plugin_opt_device_identity %.80s: may be username:%%p/%%d, "
+                                 "username:%%p%%d, several of them with commas between, or none",
+                                 whole);
         }
         access->forms[access->form_count++] = forms[i].form;
         text += len;

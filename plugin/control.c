@@ -164,7 +164,7 @@ static enum ota_err store_answer(struct ota_call *call, const char *request_id,
 {
     char *text = json_dumps(call->data, JSON_COMPACT);
     if (text == NULL) {
-        return ota_error_set(&call->error, OTA_INTERNAL, NULL, "out of memory");
+        return ota_error_no_memory(&call->error);
     }
     enum ota_err err = ota_request_insert(call->core->store, call->user, request_id, digest, text,
                                           ota_now_unix(), &call->error);
@@ -179,7 +179,7 @@ static enum ota_err write_once(struct ota_call *call, const char *request_id)
     unsigned char digest[32];
     if (request_id != NULL) {
         if (!digest_of(call->fields, digest)) {
-            return ota_error_set(&call->error, OTA_INTERNAL, NULL, "out of memory");
+            return ota_error_no_memory(&call->error);
         }
         enum ota_err known = find_stored(call, request_id, digest);
         if (known != OTA_NOT_FOUND) {

@@ -6,11 +6,6 @@
 #include "broker.h"
 #include "events.h"
 
-static enum ota_err no_memory(struct ota_error *error)
-{
-    return ota_error_set(error, OTA_INTERNAL, NULL, "out of memory");
-}
-
 static void run_nothing(struct ota_core *core, struct ota_effect *effect)
 {
     (void)core;
@@ -33,7 +28,7 @@ enum ota_err ota_devices_add_product(struct ota_core *core, struct ota_product_r
     struct ota_product *product =
         effect != NULL ? ota_fleet_add_product(&core->fleet, row->id, row->name) : NULL;
     if (product == NULL) {
-        return no_memory(error);
+        return ota_error_no_memory(error);
     }
     effect->item = product;
     effect->drop = drop_product;
@@ -65,7 +60,7 @@ enum ota_err ota_devices_set_version(struct ota_core *core, struct ota_device *d
     struct ota_version *version =
         effect != NULL ? ota_fleet_version(&core->fleet, device->product, text) : NULL;
     if (version == NULL) {
-        return no_memory(error);
+        return ota_error_no_memory(error);
     }
     effect->item = device;
     effect->other = version;
@@ -97,7 +92,7 @@ enum ota_err ota_devices_add(struct ota_core *core, struct ota_device_row *row,
     struct ota_effect *effect = ota_core_after(core, run_nothing, NULL);
     struct ota_device *added = effect != NULL ? ota_fleet_add_device(&core->fleet, row) : NULL;
     if (added == NULL) {
-        return no_memory(error);
+        return ota_error_no_memory(error);
     }
     effect->item = added;
     effect->drop = drop_device;
@@ -124,7 +119,7 @@ enum ota_err ota_devices_remove(struct ota_core *core, struct ota_device *device
     }
     struct ota_effect *effect = ota_core_after(core, run_removed, NULL);
     if (effect == NULL) {
-        return no_memory(error);
+        return ota_error_no_memory(error);
     }
     effect->item = device;
     return OTA_OK;

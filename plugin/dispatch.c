@@ -175,7 +175,7 @@ static enum ota_err write_late(struct ota_core *core, struct ota_device *device,
     struct ota_effect *effect = ota_core_after(core, run_written, drop_written);
     if (effect == NULL) {
         ota_fleet_mark_dirty(&core->fleet, device);
-        return ota_error_set(error, OTA_INTERNAL, NULL, "out of memory");
+        return ota_error_no_memory(error);
     }
     effect->item = device;
     enum ota_err err = OTA_OK;

@@ -191,7 +191,7 @@ enum ota_err ota_firmware_take_block(struct ota_core *core, struct ota_uploads *
     }
     effect = ota_core_after(core, run_block, drop_block);
     if (effect == NULL) {
-        err = ota_error_set(error, OTA_INTERNAL, NULL, "out of memory");
+        err = ota_error_no_memory(error);
         goto out;
     }
     effect->item = bytes;
@@ -302,15 +302,14 @@ enum ota_err ota_firmware_commit(struct ota_core *core, struct ota_uploads *uplo
     }
     struct ota_effect *effect = ota_core_after(core, run_added, drop_added);
     if (effect == NULL) {
-        return ota_error_set(error, OTA_INTERNAL, NULL, "out of memory");
+        return ota_error_no_memory(error);
     }
     effect->other = uploads;
     effect->number = upload->id;
     struct ota_firmware_row lean = *row;
     lean.description[0] = '\0';
     effect->item = ota_fleet_add_firmware(&core->fleet, &lean);
-    return effect->item != NULL ? OTA_OK
-                                : ota_error_set(error, OTA_INTERNAL, NULL, "out of memory");
+    return effect->item != NULL ? OTA_OK : ota_error_no_memory(error);
 }
 
 /* --- removing ------------------------------------------------------------------------------- */
@@ -335,7 +334,7 @@ enum ota_err ota_firmware_remove(struct ota_core *core, struct ota_firmware *fir
     }
     struct ota_effect *effect = ota_core_after(core, run_removed, NULL);
     if (effect == NULL) {
-        return ota_error_set(error, OTA_INTERNAL, NULL, "out of memory");
+        return ota_error_no_memory(error);
     }
     effect->item = firmware;
     return OTA_OK;

@@ -436,7 +436,7 @@ static enum ota_err open_parts(struct ota_http *http, const struct ota_http_conf
 {
     http->nothing = MHD_create_response_from_buffer(0, "", MHD_RESPMEM_PERSISTENT);
     if (http->nothing == NULL) {
-        return ota_error_set(error, OTA_UNAVAILABLE, NULL, "out of memory");
+        return ota_error_no_memory(error);
     }
     enum ota_err err = ota_reader_open(config->db_path, &http->reader, error);
     if (err != OTA_OK) {
@@ -479,7 +479,7 @@ enum ota_err ota_http_start(const struct ota_http_config *config, struct ota_htt
     enum ota_err err = OTA_OK;
 
     if (started == NULL) {
-        return ota_error_set(error, OTA_UNAVAILABLE, NULL, "out of memory");
+        return ota_error_no_memory(error);
     }
     if (started->tls) {
         err = ota_certificate_load(config->certfile, config->keyfile, &certificate, error);

@@ -26,7 +26,7 @@ enum ota_err ota_images_open(struct ota_reader *reader, ota_image_wake_fn wake,
 {
     struct ota_images *opened = calloc(1, sizeof *opened);
     if (opened == NULL) {
-        return ota_error_set(error, OTA_UNAVAILABLE, NULL, "out of memory");
+        return ota_error_no_memory(error);
     }
     pthread_mutex_init(&opened->lock, NULL);
     opened->reader = reader;
@@ -159,7 +159,7 @@ static enum ota_err image_load(struct ota_images *images, int64_t id, int64_t si
 {
     struct ota_image *loaded = calloc(1, sizeof *loaded);
     if (loaded == NULL) {
-        return ota_error_set(error, OTA_UNAVAILABLE, NULL, "out of memory");
+        return ota_error_no_memory(error);
     }
     loaded->id = id;
     loaded->size = size;

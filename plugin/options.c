@@ -93,7 +93,7 @@ static enum ota_err set_text(const char *value, char **text, struct ota_error *e
 {
     char *copy = strdup(value);
     if (copy == NULL) {
-        return ota_error_set(error, OTA_INTERNAL, NULL, "out of memory");
+        return ota_error_no_memory(error);
     }
     free(*text);
     *text = copy;

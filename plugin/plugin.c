@@ -282,7 +282,7 @@ static enum ota_err read_options(struct mosquitto_opt *options, int count, struc
 {
     const char **keys = calloc((size_t)count * 2 + 1, sizeof *keys);
     if (keys == NULL) {
-        return ota_error_set(error, OTA_INTERNAL, NULL, "out of memory");
+        return ota_error_no_memory(error);
     }
     for (int i = 0; i < count; i++) {
         keys[i] = options[i].key;
@@ -322,6 +322,10 @@ OTA_EXPORT int mosquitto_plugin_init(mosquitto_plugin_id_t *identifier, void **u
                           : allow ? MOSQ_ERR_SUCCESS
                                   : MOSQ_ERR_PLUGIN_DEFER;
         err = ota_service_start(&plugin->service, &read, is_2_1 ? "2.1" : "2.0", &error);
+        if (err == OTA_OK && allow && !is_2_1) {
+            ota_log(OTA_LOG_NOTICE, "acl_fallback is allow: an acl_file, and plugins after this "
+                                    "one, are not asked about other topics");
+        }
     }
     if (err != OTA_OK) {
         ota_log(OTA_LOG_ERROR, "%s", error.text);

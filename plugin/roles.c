@@ -41,12 +41,12 @@ static enum ota_err add(struct ota_roles *roles, const char *user, size_t len, e
     struct ota_role_entry *grown =
         realloc(roles->entries, (roles->count + 1) * sizeof *roles->entries);
     if (grown == NULL) {
-        return ota_error_set(error, OTA_INTERNAL, NULL, "out of memory");
+        return ota_error_no_memory(error);
     }
     roles->entries = grown;
     char *copy = strndup(user, len);
     if (copy == NULL) {
-        return ota_error_set(error, OTA_INTERNAL, NULL, "out of memory");
+        return ota_error_no_memory(error);
     }
     roles->entries[roles->count++] = (struct ota_role_entry){copy, role};
     return OTA_OK;

@@ -123,7 +123,7 @@ static enum ota_err build(struct ota_service *service, struct ota_error *error)
     service->around.uploads = ota_uploads_new(service->core.store);
     service->control = ota_control_new(&service->around);
     if (service->around.uploads == NULL || service->control == NULL) {
-        return ota_error_set(error, OTA_INTERNAL, NULL, "out of memory");
+        return ota_error_no_memory(error);
     }
     return OTA_OK;
 }

@@ -157,7 +157,7 @@ static enum ota_err announce_task(struct ota_core *core, const struct ota_task_r
         task != NULL ? ota_core_after(core, run_created, drop_created) : NULL;
     if (effect == NULL) {
         ota_task_free(task);
-        return ota_error_set(error, OTA_INTERNAL, NULL, "out of memory");
+        return ota_error_no_memory(error);
     }
     ota_upgrade_of_row(row, &task->up);
     task->up.retry_on = task->retry_on;
@@ -352,30 +352,9 @@ static void note_progress(struct ota_task *task)
     task->next_notice = 0;
 }
 
-static void run_moved(struct ota_core *core, struct ota_effect *effect)
+/* What comes next for a task that isn't finished. */
+static void go_on(struct ota_core *core, struct ota_task *task)
 {
-    struct ota_task *task = effect->item;
-    bool was_told = ota_status_is_timed(task->up.status);
-    const char *retry_on = task->retry_on;
-    task->up = effect->upgrade;
-    task->up.retry_on = retry_on;
-    task->percent_dirty = false;
-    task->last_event = effect->number;
-    task->sent_at = effect->sent_at;
-    free(task->device_message);
-    task->device_message = effect->other;
-    if (effect->outcome.attempt_ended && core->cut != NULL) {
-        core->cut(core->cut_data, task->id);
-    }
-    ota_events_task(core, task->device,
-                    &(struct ota_task_news){task->id, task->batch_id, &task->up, effect->version});
-    if (task->up.status == OTA_CANCELLED && was_told) {
-        ota_notice_send_cancel(core, task);
-    }
-    if (ota_status_is_finished(task->up.status)) {
-        end_task(core, task);
-        return;
-    }
     if (task->up.status == OTA_WAITING) { /* a new attempt */
         task->progress_seen = false;
         task->next_notice = core->mono_now;
@@ -386,6 +365,37 @@ static void run_moved(struct ota_core *core, struct ota_effect *effect)
         note_progress(task);
     }
     ota_tasks_plan(core, task);
+}
+
+static void take_over(struct ota_task *task, const struct ota_effect *effect)
+{
+    task->up = effect->upgrade;
+    task->up.retry_on = task->retry_on;
+    task->percent_dirty = false;
+    task->last_event = effect->number;
+    task->sent_at = effect->sent_at;
+    free(task->device_message);
+    task->device_message = effect->other;
+}
+
+static void run_moved(struct ota_core *core, struct ota_effect *effect)
+{
+    struct ota_task *task = effect->item;
+    bool was_told = ota_status_is_timed(task->up.status);
+    take_over(task, effect);
+    if (effect->outcome.attempt_ended && core->cut != NULL) {
+        core->cut(core->cut_data, task->id);
+    }
+    ota_events_task(core, task->device,
+                    &(struct ota_task_news){task->id, task->batch_id, &task->up, effect->version});
+    if (task->up.status == OTA_CANCELLED && was_told) {
+        ota_notice_send_cancel(core, task);
+    }
+    if (ota_status_is_finished(task->up.status)) {
+        end_task(core, task);
+    } else {
+        go_on(core, task);
+    }
 }
 
 static void drop_moved(struct ota_core *core, struct ota_effect *effect)
@@ -403,7 +413,7 @@ static enum ota_err write_moved(struct ota_core *core, void *data, struct ota_er
     }
     struct ota_effect *effect = ota_core_after(core, run_moved, drop_moved);
     if (effect == NULL) {
-        return ota_error_set(error, OTA_INTERNAL, NULL, "out of memory");
+        return ota_error_no_memory(error);
     }
     effect->item = step->task;
     effect->upgrade = *step->up;
@@ -486,7 +496,7 @@ static enum ota_err write_settled(struct ota_core *core, void *data, struct ota_
     }
     struct ota_effect *effect = ota_core_after(core, run_settled, NULL);
     if (effect == NULL) {
-        return ota_error_set(error, OTA_INTERNAL, NULL, "out of memory");
+        return ota_error_no_memory(error);
     }
     effect->item = step->device;
     effect->number = step->row->batch_id;

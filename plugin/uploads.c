@@ -94,7 +94,7 @@ static enum ota_err obtain(struct ota_uploads *uploads, int64_t id, struct uploa
     }
     struct upload *made = calloc(1, sizeof *made);
     if (made == NULL) {
-        return ota_error_set(error, OTA_INTERNAL, NULL, "out of memory");
+        return ota_error_no_memory(error);
     }
     made->id = id;
     made->md5 = EVP_MD_CTX_new();

@@ -49,7 +49,7 @@ enum ota_err ota_call_task(struct ota_call *call, struct ota_task_row *row)
 enum ota_err ota_call_answer(struct ota_call *call, const char *key, json_t *value)
 {
     if (value == NULL || json_object_set_new(call->data, key, value) != 0) {
-        return ota_error_set(&call->error, OTA_INTERNAL, NULL, "out of memory");
+        return ota_error_no_memory(&call->error);
     }
     return OTA_OK;
 }
@@ -94,7 +94,7 @@ enum ota_err ota_page_open(struct ota_call *call, struct ota_page *page)
         char binding[OTA_CURSOR_BINDING + 1];
         size_t len = strlen(cursor);
         if (!binding_of(call, binding)) {
-            return ota_error_set(&call->error, OTA_INTERNAL, NULL, "out of memory");
+            return ota_error_no_memory(&call->error);
         }
         if (len <= OTA_CURSOR_BINDING || len - OTA_CURSOR_BINDING >= sizeof page->key ||
             strncmp(cursor, binding, OTA_CURSOR_BINDING) != 0) {
@@ -105,8 +105,7 @@ enum ota_err ota_page_open(struct ota_call *call, struct ota_page *page)
         page->number = strtoll(page->key, NULL, 10);
     }
     page->rows = json_array();
-    return page->rows != NULL ? OTA_OK
-                              : ota_error_set(&call->error, OTA_INTERNAL, NULL, "out of memory");
+    return page->rows != NULL ? OTA_OK : ota_error_no_memory(&call->error);
 }
 
 bool ota_page_is_full(const struct ota_page *page)
@@ -133,7 +132,7 @@ enum ota_err ota_page_close(struct ota_call *call, struct ota_page *page, const 
     }
     char cursor[OTA_CURSOR_BINDING + OTA_DEVICE_MAX + 1];
     if (!binding_of(call, cursor)) {
-        return ota_error_set(&call->error, OTA_INTERNAL, NULL, "out of memory");
+        return ota_error_no_memory(&call->error);
     }
     (void)snprintf(cursor + OTA_CURSOR_BINDING, sizeof cursor - OTA_CURSOR_BINDING, "%s", last);
     return ota_call_answer(call, "nextCursor", json_string(cursor));

@@ -109,7 +109,7 @@ enum ota_err ota_cmd_update_device(struct ota_call *call)
     apply_fields(call->fields, &row);
     struct ota_effect *effect = ota_core_after(call->core, run_updated, NULL);
     if (effect == NULL) {
-        return ota_error_set(&call->error, OTA_INTERNAL, NULL, "out of memory");
+        return ota_error_no_memory(&call->error);
     }
     effect->item = device;
     effect->number = row.hold;
@@ -246,16 +246,54 @@ struct explanation {
     char sentence[320];
 };
 
-static void explain_idle(const struct ota_device *device, struct explanation *why)
+/* How the last task ended, where that is not simply well. */
+static bool explain_last(const struct ota_device *device, const struct ota_task_row *row,
+                         struct explanation *why)
 {
-    const char *version = device->version != NULL ? device->version->text : NULL;
-    why->reason = version != NULL ? "no_task" : "never_reported";
+    const char *how = NULL;
+    if (row->status == OTA_FAILED) {
+        why->reason = "failed";
+        how = row->ending == OTA_ENDING_TIMEOUT ? "timeout" : ota_result_text(row->result_code);
+    } else if (row->status == OTA_CANCELLED) {
+        why->reason = "cancelled";
+        how = "it was cancelled";
+    } else if (row->confirmation == OTA_CONTRADICTED) {
+        why->reason = "contradicted";
+        how = "it said that it was done, and then reported another version";
+    } else if (row->confirmation == OTA_PENDING) {
+        why->reason = "pending";
+        how = "it said that it was done, and has not reported its version since";
+    }
+    if (how == NULL) {
+        return false;
+    }
     (void)snprintf(why->sentence, sizeof why->sentence,
-                   version != NULL ? "%s runs %s and nothing is to be done: no unfinished task is "
-                                     "there for it."
-                                   : "%s has never reported a version%s, and no task is there for "
-                                     "it.",
-                   device->name, version != NULL ? version : "");
+                   "%s runs %s; its last upgrade, to %s (task %lld): %s.", device->name,
+                   device->version != NULL ? device->version->text : "an unknown version",
+                   row->version, (long long)row->id, how);
+    return true;
+}
+
+static void explain_idle(struct ota_core *core, const struct ota_device *device,
+                         struct explanation *why)
+{
+    struct ota_task_row row;
+    if (device->last_task != 0 &&
+        ota_task_get(core->store, device->last_task, &row, NULL) == OTA_OK &&
+        explain_last(device, &row, why)) {
+        return;
+    }
+    if (device->version == NULL) {
+        why->reason = "never_reported";
+        (void)snprintf(why->sentence, sizeof why->sentence,
+                       "%s has never reported a version, and no task is there for it.",
+                       device->name);
+        return;
+    }
+    why->reason = device->hold ? "held" : "no_task";
+    (void)snprintf(why->sentence, sizeof why->sentence,
+                   "%s runs %s and no unfinished task is there for it%s.", device->name,
+                   device->version->text, device->hold ? "; it is on hold" : "");
 }
 
 static void explain_waiting(const struct ota_core *core, const struct ota_device *device,
@@ -314,7 +352,7 @@ enum ota_err ota_cmd_explain_device(struct ota_call *call)
         return err;
     }
     if (device->task == NULL) {
-        explain_idle(device, &why);
+        explain_idle(call->core, device, &why);
     } else if (device->task->up.status == OTA_WAITING) {
         explain_waiting(call->core, device, &why);
     } else {

@@ -76,7 +76,7 @@ static enum ota_err decode(struct ota_call *call, unsigned char **bytes, size_t 
     size_t size = json_string_length(data);
     *bytes = malloc(size / 4 * 3 + 3);
     if (*bytes == NULL) {
-        return ota_error_set(&call->error, OTA_INTERNAL, NULL, "out of memory");
+        return ota_error_no_memory(&call->error);
     }
     if (!ota_base64_decode(json_string_value(data), size, *bytes, len)) {
         free(*bytes);
@@ -141,7 +141,7 @@ enum ota_err ota_cmd_abort_firmware(struct ota_call *call)
     }
     struct ota_effect *effect = ota_core_after(call->core, run_aborted, NULL);
     if (effect == NULL) {
-        return ota_error_set(&call->error, OTA_INTERNAL, NULL, "out of memory");
+        return ota_error_no_memory(&call->error);
     }
     effect->item = call->around;
     effect->number = row.id;

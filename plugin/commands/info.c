@@ -70,7 +70,7 @@ enum ota_err ota_cmd_get_info(struct ota_call *call)
         (json_int_t)around->intake->reports, "refusedReports", refusals_of(around->intake),
         "downloads", downloads_of(around->http), "warnings", warnings_of(around));
     if (info == NULL) {
-        return ota_error_set(&call->error, OTA_INTERNAL, NULL, "out of memory");
+        return ota_error_no_memory(&call->error);
     }
     json_decref(call->data);
     call->data = info;

@@ -115,7 +115,7 @@ enum ota_err ota_cmd_delete_product(struct ota_call *call)
     }
     struct ota_effect *effect = ota_core_after(call->core, run_doomed, NULL);
     if (effect == NULL) {
-        return ota_error_set(&call->error, OTA_INTERNAL, NULL, "out of memory");
+        return ota_error_no_memory(&call->error);
     }
     effect->item = product;
     effect->other = call->around->dispatch;

@@ -53,6 +53,11 @@ enum ota_err ota_error_set(struct ota_error *error, enum ota_err code, const cha
     return code;
 }
 
+enum ota_err ota_error_no_memory(struct ota_error *error)
+{
+    return ota_error_set(error, OTA_UNAVAILABLE, NULL, "memory is out: try again");
+}
+
 void ota_error_context(struct ota_error *error, const char *format, ...)
 {
     if (error == NULL || error->code == OTA_OK) {

@@ -38,6 +38,9 @@ struct ota_error {
 enum ota_err ota_error_set(struct ota_error *error, enum ota_err code, const char *field,
                            const char *format, ...) __attribute__((format(printf, 4, 5)));
 
+/* Memory is out: OTA_UNAVAILABLE, since the same call may succeed later. */
+enum ota_err ota_error_no_memory(struct ota_error *error);
+
 /* Puts "context: " in front of the text of an error that is set. */
 void ota_error_context(struct ota_error *error, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
