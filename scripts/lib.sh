@@ -14,6 +14,8 @@ PACKAGES_BUILD=(gcc libc6-dev cmake ninja-build pkg-config mosquitto-dev libmosq
 PACKAGES_RUN=(mosquitto openssl)
 PACKAGES_TEST=(clang clang-format clang-tidy libcmocka-dev mosquitto-clients
     python3 python3-pytest python3-pytest-xdist python3-paho-mqtt)
+# libFuzzer and clang's sanitizers; its name has clang's version, which is installed by then.
+package_of_fuzzer() { printf 'libclang-rt-%s-dev' "$(clang -dumpversion | cut -d. -f1)"; }
 PACKAGES_BENCH=(valgrind nginx-light python3 python3-paho-mqtt)
 
 if [[ -t 1 ]]; then
@@ -74,7 +76,7 @@ need_localhost() {
 build_preset() {
     local preset=$1 tests=OFF
     shift
-    have_package libcmocka-dev && tests=ON
+    [[ $preset != fuzz ]] && have_package libcmocka-dev && tests=ON
     (cd "$OTA_ROOT" &&
         cmake --preset "$preset" -DOTA_TESTS=$tests --log-level=WARNING >/dev/null &&
         cmake --build --preset "$preset" "$@")
@@ -87,6 +89,18 @@ build_quietly() {
         printf '%s\n' "$output"
         return 1
     }
+}
+
+# fuzz_all SECONDS: builds the fuzz targets and runs each for so long, two at a time.
+fuzz_all() {
+    local seconds=$1 work status=0
+    need_packages "$(package_of_fuzzer)"
+    build_quietly fuzz --target ota_fuzz
+    work=$(mktemp -d)
+    find tests/fuzz -name 'fuzz_*.c' -printf '%f\n' | sed 's/fuzz_\(.*\)\.c/\1/' | sort |
+        xargs -P 2 -I NAME scripts/fuzz-one build-fuzz NAME "$seconds" "$work" || status=$?
+    rm -rf "$work"
+    return "$status"
 }
 
 # c_files DIR...: their C files, tracked or new; what a build makes lies elsewhere.

@@ -14,8 +14,8 @@
 void ota_hex(const unsigned char *bytes, size_t len, char *text);
 
 /*
- * Decodes strict base64 (RFC 4648, padded, no white space) into bytes, which has room for
- * len / 4 * 3. False for anything else.
+ * Decodes strict base64 (RFC 4648, padded, no white space, unused bits zero) into bytes, which has
+ * room for len / 4 * 3. False for anything else.
  */
 bool ota_base64_decode(const char *text, size_t len, unsigned char *bytes, size_t *decoded);
 
