@@ -126,6 +126,7 @@ struct ota_topic ota_topic_parse(const struct ota_access *access, const char *te
                could_be_level(rest, "ota")) {
         /* a wildcard aims at other plugins' topics, too: no role of ours covers those */
         topic.kind = rest[1] == 'o' ? OTA_TOPIC_CONTROL : OTA_TOPIC_UNKNOWN;
+        topic.rest = topic.kind == OTA_TOPIC_CONTROL ? rest + 4 : ""; /* behind "/ota" */
     }
     if (shared && (topic.kind == OTA_TOPIC_UPDATE || topic.kind == OTA_TOPIC_BLOCK)) {
         topic.kind = OTA_TOPIC_UNKNOWN; /* what is for one device is shared with nobody */
@@ -243,7 +244,9 @@ static bool may_publish(const struct ota_access *access, const struct ota_topic 
     if (topic->kind == OTA_TOPIC_REPORT) {
         return topic->rest[0] == '\0' && is_own(access, topic, username);
     }
-    return topic->kind == OTA_TOPIC_CONTROL && has_role(access, username);
+    /* nothing but commands: a role must not be able to forge the answers of others */
+    return topic->kind == OTA_TOPIC_CONTROL && strcmp(topic->rest, "/v1") == 0 &&
+           has_role(access, username);
 }
 
 static bool may_subscribe(const struct ota_access *access, const struct ota_topic *topic,

@@ -49,7 +49,7 @@ struct ota_topic {
     size_t product_len;
     const char *device;
     size_t device_len;
-    const char *rest; /* behind product and device, with its slash; "" as a rule */
+    const char *rest; /* behind product and device, or ota of CONTROL, with its slash; mostly "" */
 };
 
 enum ota_access_verdict {

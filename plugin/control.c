@@ -297,6 +297,16 @@ static const char *stray_key(json_t *root)
     return NULL;
 }
 
+/* jansson quotes up to the byte that it stumbled over, which may be half a character: a response
+ * with that is no JSON and could not be sent. */
+static const char *plain(char *text)
+{
+    for (char *c = text; *c != '\0'; c++) {
+        *c = (unsigned char)*c < 0x80 ? *c : '?';
+    }
+    return text;
+}
+
 static bool parse_envelope(struct message *message, struct ota_error *error)
 {
     json_error_t where;
@@ -305,7 +315,7 @@ static bool parse_envelope(struct message *message, struct ota_error *error)
     const char *stray = stray_key(message->root);
     if (message->root == NULL) {
         (void)ota_error_set(error, OTA_INVALID_REQUEST, NULL, "the message isn't JSON: %s",
-                            where.text);
+                            plain(where.text));
     } else if (stray != NULL) {
         (void)ota_error_set(error, OTA_INVALID_REQUEST, stray,
                             "the message must be {\"commands\":[…]}: it takes no %.40s", stray);

@@ -204,7 +204,7 @@ static bool sweep(struct ota_dispatch *dispatch, int rows, int64_t end)
     }
     for (; err == OTA_OK && device != NULL; rows--) {
         err = write_late(core, device, &error);
-        bool go_on = rows > 1 && ota_now_mono() < end;
+        bool go_on = err == OTA_OK && rows > 1 && ota_now_mono() < end;
         device = go_on ? ota_fleet_take_dirty(&core->fleet, &dispatch->sweep_at) : NULL;
     }
     if (err == OTA_OK) {

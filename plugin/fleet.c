@@ -81,25 +81,14 @@ static void free_product(struct ota_product *product)
     free(product);
 }
 
-/* The products' index is small: a walk that starts over after each removal is fine. */
-static struct ota_firmware *any_firmware_of(const struct ota_fleet *fleet, int64_t product_id,
-                                            const char *version)
-{
-    struct ota_firmware *firmware;
-    for (size_t at = 0; (firmware = ota_index_next(&fleet->firmware, &at)) != NULL;) {
-        if (firmware->row.product_id == product_id &&
-            (version == NULL || strcmp(firmware->row.version, version) == 0)) {
-            return firmware;
-        }
-    }
-    return NULL;
-}
-
 static void take_name(struct ota_fleet *fleet, struct ota_product *product)
 {
     struct ota_firmware *firmware;
-    while ((firmware = any_firmware_of(fleet, product->id, NULL)) != NULL) {
-        ota_fleet_remove_firmware(fleet, firmware);
+    for (size_t at = 0; (firmware = ota_index_next(&fleet->firmware, &at)) != NULL;) {
+        if (firmware->row.product_id == product->id) {
+            ota_fleet_remove_firmware(fleet, firmware);
+            at--;
+        }
     }
     ota_index_remove(&fleet->products,
                      ota_hash(&fleet->key, 0, product->name, strlen(product->name)), product);
@@ -161,7 +150,13 @@ struct ota_firmware *ota_fleet_firmware(const struct ota_fleet *fleet, int64_t i
 struct ota_firmware *ota_fleet_firmware_of(const struct ota_fleet *fleet, int64_t product_id,
                                            const char *version)
 {
-    return any_firmware_of(fleet, product_id, version);
+    struct ota_firmware *firmware;
+    for (size_t at = 0; (firmware = ota_index_next(&fleet->firmware, &at)) != NULL;) {
+        if (firmware->row.product_id == product_id && strcmp(firmware->row.version, version) == 0) {
+            return firmware;
+        }
+    }
+    return NULL;
 }
 
 void ota_fleet_remove_firmware(struct ota_fleet *fleet, struct ota_firmware *firmware)

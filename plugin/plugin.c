@@ -28,7 +28,7 @@ struct plugin {
     mosquitto_plugin_id_t *id;
     struct ota_service service;
     int foreign;                        /* what ACL_CHECK answers for topics of others */
-    const struct mosquitto *acl_passed; /* whose publish we let in just now */
+    const struct mosquitto *acl_passed; /* whose publish we let in just now: MESSAGE comes next */
     const struct mosquitto *gone;       /* who disconnected in this loop: what follows is a will */
 };
 
@@ -94,6 +94,13 @@ OTA_SLOW_PATH static int on_dollar_acl(struct plugin *plugin,
             return MOSQ_ERR_ACL_DENIED;
         }
         plugin->acl_passed = event->client;
+    }
+    if (op == OTA_ACCESS_RECEIVE && plugin->acl_passed != NULL &&
+        (topic.kind == OTA_TOPIC_REPORT || topic.kind == OTA_TOPIC_CONTROL)) {
+        /* no MESSAGE came between: a will, delayed or of a session that was taken over, whose
+         * client may be gone */
+        ota_intake_refuse(&service->intake, NULL, OTA_REFUSED_WILL);
+        return MOSQ_ERR_ACL_DENIED;
     }
     if (op == OTA_ACCESS_SUBSCRIBE && topic.kind == OTA_TOPIC_UPDATE) {
         struct ota_device *device = ota_service_device(service, &topic);
@@ -227,6 +234,7 @@ static int on_tick(int kind, void *data, void *userdata)
     (void)kind;
     (void)data;
     plugin->gone = NULL;
+    plugin->acl_passed = NULL;
     ota_service_tick(&plugin->service);
     return MOSQ_ERR_SUCCESS;
 }

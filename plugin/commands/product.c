@@ -159,22 +159,28 @@ enum ota_err ota_cmd_list_products(struct ota_call *call)
 
 /* A version is listed when it was uploaded or a device runs it; in the order of its text. */
 struct versions {
-    const char *rows[OTA_LIST_MAX + 1]; /* sorted; one more than a page, to know of more */
+    struct {
+        const char *text;
+        bool uploaded;
+    } rows[OTA_LIST_MAX + 1]; /* sorted; one more than a page, to know of more */
     size_t count;
     size_t limit;
     const char *after;
 };
 
-static void note_version(struct versions *versions, const char *text)
+static void note_version(struct versions *versions, const char *text, bool uploaded)
 {
     if (strcmp(text, versions->after) <= 0) {
         return;
     }
     size_t i = versions->count;
-    while (i > 0 && strcmp(versions->rows[i - 1], text) > 0) {
+    while (i > 0 && strcmp(versions->rows[i - 1].text, text) > 0) {
         i--;
     }
-    bool known = i > 0 && strcmp(versions->rows[i - 1], text) == 0;
+    bool known = i > 0 && strcmp(versions->rows[i - 1].text, text) == 0;
+    if (known) {
+        versions->rows[i - 1].uploaded |= uploaded;
+    }
     if (known || i == versions->limit + 1) {
         return;
     }
@@ -183,7 +189,8 @@ static void note_version(struct versions *versions, const char *text)
     }
     memmove(&versions->rows[i + 1], &versions->rows[i],
             (versions->count - i) * sizeof versions->rows[0]);
-    versions->rows[i] = text;
+    versions->rows[i].text = text;
+    versions->rows[i].uploaded = uploaded;
     versions->count++;
 }
 
@@ -192,21 +199,20 @@ static void note_all_versions(struct ota_core *core, const struct ota_product *p
 {
     const struct ota_version *version;
     for (size_t at = 0; (version = ota_index_next(&product->versions, &at)) != NULL;) {
-        note_version(versions, version->text);
+        note_version(versions, version->text, false);
     }
     const struct ota_firmware *firmware;
     for (size_t at = 0; (firmware = ota_index_next(&core->fleet.firmware, &at)) != NULL;) {
         if (firmware->row.product_id == product->id) {
-            note_version(versions, firmware->row.version);
+            note_version(versions, firmware->row.version, true);
         }
     }
 }
 
 static json_t *show_version(struct ota_core *core, const struct ota_product *product,
-                            const char *text)
+                            const char *text, bool uploaded)
 {
-    return json_pack("{s:s, s:b, s:I}", "version", text, "uploaded",
-                     ota_fleet_firmware_of(&core->fleet, product->id, text) != NULL, "devices",
+    return json_pack("{s:s, s:b, s:I}", "version", text, "uploaded", uploaded, "devices",
                      (json_int_t)ota_fleet_version_count(&core->fleet, product, text));
 }
 
@@ -224,9 +230,10 @@ enum ota_err ota_cmd_list_versions(struct ota_call *call)
         bool more = versions.count > versions.limit;
         size_t count = more ? versions.limit : versions.count;
         for (size_t i = 0; i < count; i++) {
-            (void)ota_page_add(&page, show_version(call->core, product, versions.rows[i]));
+            (void)ota_page_add(&page, show_version(call->core, product, versions.rows[i].text,
+                                                   versions.rows[i].uploaded));
         }
-        err = ota_page_close(call, &page, "versions", more ? versions.rows[count - 1] : NULL);
+        err = ota_page_close(call, &page, "versions", more ? versions.rows[count - 1].text : NULL);
     }
     json_decref(page.rows);
     return err;

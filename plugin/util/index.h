@@ -30,7 +30,8 @@ void *ota_index_find(const struct ota_index *index, uint64_t hash, ota_index_equ
 void ota_index_remove(struct ota_index *index, uint64_t hash, const void *item);
 void ota_index_free(struct ota_index *index);
 
-/* Walks: start with *at = 0; NULL at the end. Nothing may be added or removed meanwhile. */
+/* Walks: start with *at = 0; NULL at the end. Nothing may be added or removed meanwhile, but for
+ * the item just given: step *at back by one then, another may have moved into its place. */
 void *ota_index_next(const struct ota_index *index, size_t *at);
 
 /* Drawn at random once a process, so that nobody can choose names that collide. */

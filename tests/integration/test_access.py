@@ -3,6 +3,7 @@
 bridges; and that other people's traffic is as it was."""
 import json
 import subprocess
+import time
 
 import pytest
 from paho.mqtt.packettypes import PacketTypes
@@ -220,6 +221,35 @@ def test_wills_are_refused(ota, scene, username, topic, payload):
     assert not said, said
     assert len(ota_messages(scene.other)) == scene.heard[1]
     assert [p["product"] for p in scene.admin.call("listProducts")["products"]] == ["p"]
+
+
+@pytest.mark.parametrize("end", ["delay", "takeover"])
+@pytest.mark.parametrize("username, topic", [("p/d", "$ota/report/p/d"), ("admin", CONTROL)])
+def test_wills_that_come_without_a_disconnect_are_refused(ota, scene, username, topic, end):
+    """A delayed one comes long after the end of its connection, that of a session which is taken
+    over before it: only that no message follows tells them."""
+    assert scene.listener.subscribe("$CONTROL/ota/#") == 0
+    one = ota.client(username, client_id="testator", v5=True, connect=False)
+    delay = Properties(PacketTypes.WILLMESSAGE)
+    expiry = Properties(PacketTypes.CONNECT)
+    expiry.SessionExpiryInterval = 60
+    if end == "delay":
+        delay.WillDelayInterval = 1
+    one.mqtt.will_set(topic, json.dumps(VERSION), 1, properties=delay)
+    one.mqtt.connect("127.0.0.1", ota.port, 60, clean_start=True, properties=expiry)
+    one.mqtt.loop_start()
+    one.wait_for(lambda: one.connected, what="connection")
+    if end == "takeover":
+        ota.client("stranger", client_id="testator", v5=True)
+    one.drop()
+
+    def counted():
+        return scene.admin.call("getInfo")["refusedReports"].get("will")
+
+    deadline = time.monotonic() + harness.TIMEOUT
+    while not counted():
+        assert time.monotonic() < deadline, "the will was not refused"
+    scene.assert_nothing_happened()
 
 
 def test_a_persistent_session_taken_over_gives_its_heir_nothing(ota, scene):

@@ -184,6 +184,8 @@ static void test_unreadable_envelopes(void **state)
         "{\"commands\":[{\"a\":\"\\u0000\"}]}",
         "{\"commands\":[\xc3\xa4\xc3\xb6]}",
         "nul\xc3",
+        "{\"commands\":[{\"a\":\"\\u0\xd0\x99\"}]}",
+        "{\"commands\":[{\"a\":\"\\\xc3\xa9\"}]}",
     };
     struct desk *desk = *state;
     for (size_t i = 0; i < sizeof envelopes / sizeof envelopes[0]; i++) {

@@ -567,6 +567,23 @@ static void test_percent_survives_a_failing_store(void **state)
     assert_int_equal(written(fix, 60, 8), 60);
 }
 
+/* What fails is one row's write, not the commit: its neighbours must not be forgotten over it. */
+static void test_a_row_that_fails_costs_no_other(void **state)
+{
+    struct fixture *fix = *state;
+    make_many(fix, 3);
+    download_many(fix, 3, 1);
+    fixture_run(fix, 20000, 1000);
+    download_many(fix, 3, 8);
+    struct ota_task *task = many_device(fix, 0)->task;
+    int64_t id = task->id;
+    task->id = 999999; /* no such row */
+    fixture_run(fix, 15000, 1000);
+    task->id = id;
+    fixture_run(fix, 25000, 1000);
+    assert_int_equal(written(fix, 3, 8), 3);
+}
+
 static void test_last_seen_survives_a_failing_store(void **state)
 {
     struct fixture *fix = *state;
@@ -802,6 +819,7 @@ int main(void)
         TEST(test_deadline_waits_for_the_store),
         TEST(test_many_notices_wait_for_the_store),
         TEST(test_percent_survives_a_failing_store),
+        TEST(test_a_row_that_fails_costs_no_other),
         TEST(test_last_seen_survives_a_failing_store),
         TEST(test_idle_uploads_expire),
         TEST(test_a_deleted_product_goes_quietly),

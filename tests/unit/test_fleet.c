@@ -340,13 +340,15 @@ static void test_doomed_product_goes_in_slices(void **state)
         flip_device(world, i);
         change_client(world, i);
     }
-    assert_non_null(add_firmware(fleet, 1, 2, "1"));
-    assert_non_null(add_firmware(fleet, 2, 3, "1"));
+    for (int i = 1; i <= 400; i++) {
+        assert_non_null(add_firmware(fleet, i, i % 2 == 1 ? 2 : 3, "1"));
+    }
     ota_fleet_doom_product(fleet, ota_fleet_product(fleet, "p2", 2));
     assert_null(ota_fleet_product(fleet, "p2", 2));
     assert_null(ota_fleet_product_by_id(fleet, 2));
-    assert_null(ota_fleet_firmware(fleet, 1));
-    assert_non_null(ota_fleet_firmware(fleet, 2));
+    for (int i = 1; i <= 400; i++) {
+        assert_int_equal(ota_fleet_firmware(fleet, i) == NULL, i % 2 == 1);
+    }
     assert_null(ota_fleet_device_by_id(fleet, id_of(1)));
     assert_non_null(ota_fleet_device_by_id(fleet, id_of(2)));
     assert_non_null(ota_fleet_add_product(fleet, 77, "p2")); /* its name is free at once */
