@@ -6,7 +6,7 @@
 #include "store_internal.h"
 
 /* A device that reports more versions than this within one millisecond is told to wait. */
-#define SAME_MS_MAX 1000
+#define SAME_MS_MAX 32
 
 enum {
     INSERT,

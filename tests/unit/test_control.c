@@ -542,18 +542,18 @@ static void test_queue_of_messages_is_bounded(void **state)
 static void test_queue_of_bytes_is_bounded(void **state)
 {
     struct desk *desk = *state;
-    char *text = malloc((256 << 10) + 2);
+    char *text = malloc((128 << 10) + 2);
     assert_non_null(text);
-    memset(text, ' ', (256 << 10) + 1);
-    text[256 << 10] = '\0';
-    for (int i = 0; i < 256; i++) {
+    memset(text, ' ', (128 << 10) + 1);
+    text[128 << 10] = '\0';
+    for (int i = 0; i < 512; i++) {
         send_as(desk, &desk->admin, OTA_ROLE_VIEWER, text);
     }
     assert_int_equal(fake_broker_message_count(), 0);
     send_as(desk, &desk->admin, OTA_ROLE_VIEWER, text);
     assert_int_equal(fake_broker_message_count(), 1);
-    text[256 << 10] = ' ';
-    text[(256 << 10) + 1] = '\0';
+    text[128 << 10] = ' ';
+    text[(128 << 10) + 1] = '\0';
     send_as(desk, &desk->admin, OTA_ROLE_VIEWER, text);
     json_t *responses = last_responses();
     assert_bad(json_array_get(responses, 0), "too_large", "");

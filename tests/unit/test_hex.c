@@ -70,8 +70,8 @@ static void test_base64_is_strict(void **state)
         "QR==", /* bits that no byte holds: "QQ==" has no second spelling */
         "QUJ=",
         "AAAA\tAAA",
-        "A\xc3\xa4"
-        "A",
+        ("A\xc3\xa4"
+         "A"),
         "AA==AAAA",
         "AA==AA==",
     };
