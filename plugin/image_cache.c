@@ -223,6 +223,7 @@ static struct ota_image *victim(struct ota_images *images, int64_t now)
 
     TAILQ_FOREACH_REVERSE(image, &images->list, image_list, entry)
     {
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): TAILQ_REMOVE had taken that one out */
         if (image->users == 0 && now - image->used_at >= OTA_IMAGES_FRESH_MS) {
             return image;
         }

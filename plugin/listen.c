@@ -31,7 +31,7 @@ static bool split(const char *address, char *host, char *port)
         return false;
     }
     if (len == 0 || len >= HOST_MAX || digits == 0 || digits > 5 || colon[1 + digits] != '\0' ||
-        atoi(colon + 1) > 65535) {
+        strtol(colon + 1, NULL, 10) > 65535) {
         return false;
     }
     memcpy(host, address, len);
@@ -97,7 +97,7 @@ static bool bind_and_listen(int fd, const struct addrinfo *info)
 
 static bool bound_port(int fd, int *port)
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {0};
     socklen_t len = sizeof address;
 
     if (getsockname(fd, (struct sockaddr *)&address, &len) != 0) {

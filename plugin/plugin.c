@@ -314,7 +314,7 @@ OTA_EXPORT int mosquitto_plugin_version(int count, const int *versions)
 OTA_EXPORT int mosquitto_plugin_init(mosquitto_plugin_id_t *identifier, void **userdata,
                                      struct mosquitto_opt *options, int option_count)
 {
-    struct ota_options read;
+    struct ota_options read = {0};
     struct ota_error error = {0};
     bool is_2_1 = dlsym(RTLD_DEFAULT, "mosquitto_plugin_set_info") != NULL;
     ota_broker_thread_is_this();

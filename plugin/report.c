@@ -156,10 +156,11 @@ static struct ota_part part_of(const json_t *object, const char *key)
 
 enum ota_refusal ota_report_parse_any(const void *payload, size_t len, struct ota_report *report)
 {
-    if (!is_reasonable(payload, len)) {
+    const char *text = payload != NULL ? payload : "";
+    if (!is_reasonable(text, payload != NULL ? len : 0)) {
         return OTA_REFUSED_NESTED;
     }
-    json_t *root = json_loadb(payload != NULL ? payload : "", len, JSON_REJECT_DUPLICATES, NULL);
+    json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
     if (root == NULL) {
         return OTA_REFUSED_NOT_JSON;
     }

@@ -90,9 +90,9 @@ static enum ota_err decode(struct ota_call *call, unsigned char **bytes, size_t 
 enum ota_err ota_cmd_upload_firmware_block(struct ota_call *call)
 {
     struct ota_upload_row row;
-    unsigned char *bytes;
-    size_t len;
-    int64_t next;
+    unsigned char *bytes = NULL;
+    size_t len = 0;
+    int64_t next = 0;
     enum ota_err err = find_upload(call, false, &row);
     if (err == OTA_OK) {
         err = decode(call, &bytes, &len);
