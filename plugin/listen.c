@@ -97,14 +97,18 @@ static bool bind_and_listen(int fd, const struct addrinfo *info)
 
 static bool bound_port(int fd, int *port)
 {
-    struct sockaddr_storage address = {0};
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } address;
     socklen_t len = sizeof address;
 
-    if (getsockname(fd, (struct sockaddr *)&address, &len) != 0) {
+    memset(&address, 0, sizeof address);
+    if (getsockname(fd, &address.any, &len) != 0) {
         return false;
     }
-    *port = ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
-                                                : ((struct sockaddr_in *)&address)->sin_port);
+    *port = ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
     return true;
 }
 

@@ -325,7 +325,7 @@ OTA_EXPORT int mosquitto_plugin_init(mosquitto_plugin_id_t *identifier, void **u
     plugin->id = identifier;
     enum ota_err err = read_options(options, option_count, &read, &error);
     if (err == OTA_OK) {
-        bool allow = strcmp(read.acl_fallback, "allow") == 0;
+        bool allow = read.acl_fallback != NULL && strcmp(read.acl_fallback, "allow") == 0;
         plugin->foreign = is_2_1  ? OTA_ERR_PLUGIN_IGNORE
                           : allow ? MOSQ_ERR_SUCCESS
                                   : MOSQ_ERR_PLUGIN_DEFER;
