@@ -342,10 +342,10 @@ def test_unreadable_envelopes(admin):
 
 
 def test_a_message_too_large(admin):
-    big = {"commands": [{"command": "getInfo", "correlationData": "x" * 300_000}]}
+    big = {"commands": [{"command": "getInfo", "correlationData": "x" * 140_000}]}
     assert admin.call_raw(big)["responses"][0]["code"] == "too_large"
-    good = {"commands": [{"command": "getInfo", "correlationData": "x" * 200_000}]}
-    assert admin.call_raw(good)["responses"][0]["correlationData"] == "x" * 200_000
+    good = {"commands": [{"command": "getInfo", "correlationData": "x" * 120_000}]}
+    assert admin.call_raw(good)["responses"][0]["correlationData"] == "x" * 120_000
 
 
 def test_an_envelope_that_begins_with_spaces(admin):

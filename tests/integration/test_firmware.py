@@ -186,7 +186,7 @@ def test_ten_megabytes_and_not_one_more(admin, product):
         }
         for at in range(0, len(content), 65536)
     ]
-    bulk(admin, blocks, size=2)
+    bulk(admin, blocks, size=1)
     firmware = admin.call("commitFirmware", upload=upload)["firmware"]
     assert firmware["md5"] == hashlib.md5(content).hexdigest()
 
