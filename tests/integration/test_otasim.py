@@ -484,12 +484,21 @@ def test_ignores_a_repeated_notice(server, files, otasim):
     assert len(http.requests) == 1 and server.words().count("done") == 1
 
 
+def until(true):
+    """Waits for what another thread of this test does."""
+    deadline = time.monotonic() + TIMEOUT
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
 def test_a_newer_task_takes_over(server, files, otasim):
     http, go_on = files(), threading.Event()
     http.misbehave = [("pause", 1000, go_on)]
     sim = otasim(*FAST, "--exit-when-done")
     run(server, sim, notice(http))
     server.wait("downloading 0")
+    until(lambda: http.requests)  # else the second download is the one that pauses
     server.send(notice(http, version="2.0.0", task=8))
     server.wait("version 2.0.0")
     go_on.set()
