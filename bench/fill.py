@@ -52,6 +52,21 @@ def fill(path, devices):
     return fleet
 
 
+def fill_idle(path, devices):
+    """A fleet without a past: product bench, its firmware, devices that no task has seen."""
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("PRAGMA journal_mode=DELETE")
+    db.execute("PRAGMA synchronous=OFF")
+    db.execute("BEGIN")
+    now = int(time.time() * 1000)
+    db.execute("INSERT INTO product VALUES (1, 'bench', '', ?)", (now,))
+    _fill_firmware(db, now)
+    _fill_devices(db, 1, 1, devices, now)
+    db.execute("COMMIT")
+    db.execute("PRAGMA journal_mode=WAL")
+    db.close()
+
+
 def _fill_firmware(db, now):
     block = os.urandom(BLOCK)  # the same again and again: only its size matters
     image = block * (IMAGE_BYTES // BLOCK)
@@ -98,9 +113,6 @@ def _fill_tasks(db, fleet, now):
         "INSERT INTO event (id, task_id, prev, at, status, percent) VALUES (?, ?, ?, ?, ?, ?)",
         _events(len(numbers), now),
     )
-    db.execute(
-        "UPDATE device SET last_task = t.id FROM task t WHERE t.device_id = device.id"
-    )
 
 
 def _task(task, number, is_running, now):
@@ -125,7 +137,7 @@ def download_path(path, fleet):
     key = db.execute("SELECT url_key FROM meta").fetchone()[0]
     sha256 = db.execute("SELECT sha256 FROM firmware WHERE id = 1").fetchone()[0]
     device = fleet.step + 1
-    task = db.execute("SELECT last_task FROM device WHERE id = ?", (device,)).fetchone()[0]
+    task = db.execute("SELECT max(id) FROM task WHERE device_id = ?", (device,)).fetchone()[0]
     db.close()
     text = f"mosquitto-ota-url/1\n1\n{sha256}\n{device}\n{task}\n1\n"
     mac = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()

@@ -23,6 +23,29 @@
     {                                                                                              \
         "task", OTA_PARAM_INT, true, 1, INT64_MAX, "the task's number"                             \
     }
+#define BATCH                                                                                      \
+    {                                                                                              \
+        "batch", OTA_PARAM_INT, true, 1, INT64_MAX, "the batch's number"                           \
+    }
+#define NAME                                                                                       \
+    {                                                                                              \
+        "name", OTA_PARAM_TEXT, false, 0, 0, "what people call it, at most 256 bytes"              \
+    }
+/* What can be changed while a batch goes on. */
+#define LIMITS                                                                                     \
+    {"ratePerMinute", OTA_PARAM_INT, false, 1, 6000000, "at most so many first notices a minute"}, \
+        {"maxInFlight", OTA_PARAM_INT,                                                             \
+         false,         1,                                                                         \
+         10000000,      "at most so many devices at it at the same time (500)"},                   \
+        {"failureThreshold",                                                                       \
+         OTA_PARAM_THRESHOLD,                                                                      \
+         false,                                                                                    \
+         0,                                                                                        \
+         0,                                                                                        \
+         "pause at so many percent failures of at least minFinished outcomes"},                    \
+    {                                                                                              \
+        "expireAt", OTA_PARAM_TIME, false, 0, 0, "what was never noticed by then is cancelled"     \
+    }
 #define UPLOAD                                                                                     \
     {                                                                                              \
         "upload", OTA_PARAM_INT, true, 1, INT64_MAX, "the upload's number"                         \
@@ -115,6 +138,57 @@ static const struct ota_param upgrade_device_params[] = {
     {"override", OTA_PARAM_BOOL, false, 0, 0, "cancel the device's unfinished task first"},
     {"reinstall", OTA_PARAM_BOOL, false, 0, 0, "also where it runs that version already"},
     {"allowDowngrade", OTA_PARAM_BOOL, false, 0, 0, "also to an older version"},
+    END};
+
+static const struct ota_param create_batch_params[] = {
+    PRODUCT,
+    VERSION,
+    {"target", OTA_PARAM_TARGET, false, 0, 0, "which devices; only a draft may go without"},
+    NAME,
+    {"stages", OTA_PARAM_STAGES, false, 0, 0, "parts of the fleet, one after the other"},
+    LIMITS,
+    {"gate", OTA_PARAM_GATE, false, 0, 0, "success is: confirmed (by a version report) or done"},
+    {"retry", OTA_PARAM_RETRY, false, 0, 0, "new attempts after failures"},
+    {"timeoutSeconds", OTA_PARAM_INT, false, 10, 604800,
+     "time from a device's notice to success (default: option upgrade_timeout)"},
+    {"startAt", OTA_PARAM_TIME, false, 0, 0, "start then, not now"},
+    {"mode", OTA_PARAM_MODE, false, 0, 0,
+     "snapshot, or continuous: also devices that come to match later"},
+    {"override", OTA_PARAM_BOOL, false, 0, 0, "cancel unfinished tasks of its devices first"},
+    {"reinstall", OTA_PARAM_BOOL, false, 0, 0, "also where devices run that version already"},
+    {"allowDowngrade", OTA_PARAM_BOOL, false, 0, 0, "also to an older version"},
+    {"draft", OTA_PARAM_BOOL, false, 0, 0, "don't start: devices are added before"},
+    {"dryRun", OTA_PARAM_BOOL, false, 0, 0, "store nothing, tell what would be"},
+    END};
+
+static const struct ota_param add_batch_devices_params[] = {
+    BATCH, {"devices", OTA_PARAM_DEVICES, true, 0, 0, "up to 1000 names"}, END};
+
+static const struct ota_param start_batch_params[] = {BATCH, END};
+static const struct ota_param update_batch_params[] = {BATCH, NAME, LIMITS, END};
+
+static const struct ota_param list_batches_params[] = {
+    {"product", OTA_PARAM_PRODUCT, false, 0, 0, "batches of this product"},
+    {"state", OTA_PARAM_BATCH_STATE, false, 0, 0, "batches in this state"},
+    PAGE,
+    END};
+
+static const struct ota_param get_batch_params[] = {BATCH, END};
+static const struct ota_param pause_batch_params[] = {BATCH, END};
+static const struct ota_param resume_batch_params[] = {BATCH, END};
+static const struct ota_param advance_batch_params[] = {BATCH, END};
+
+static const struct ota_param cancel_batch_params[] = {
+    BATCH,
+    {"running", OTA_PARAM_RUNNING, false, 0, 0,
+     "devices under way: finish (they go on) or cancel them too"},
+    END};
+
+static const struct ota_param retry_batch_params[] = {BATCH, END};
+
+static const struct ota_param get_stats_params[] = {
+    {"product", OTA_PARAM_PRODUCT, false, 0, 0, "of this product, or"},
+    {"batch", OTA_PARAM_INT, false, 1, INT64_MAX, "of this batch"},
     END};
 
 static const struct ota_param list_tasks_params[] = {

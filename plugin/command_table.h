@@ -62,6 +62,29 @@
       "end a task now; its download stops")                                                        \
     X(RETRY_TASK, retry_task, "retryTask", OPERATOR, true, "task retry",                           \
       "start a new attempt of a failed or cancelled task")                                         \
+    X(CREATE_BATCH, create_batch, "createBatch", OPERATOR, true, "batch create",                   \
+      "upgrade many devices: by version, name, tag; in stages, at a pace")                         \
+    X(ADD_BATCH_DEVICES, add_batch_devices, "addBatchDevices", OPERATOR, true, "batch add",        \
+      "add devices by name to a draft")                                                            \
+    X(START_BATCH, start_batch, "startBatch", OPERATOR, true, "batch start", "start a draft")      \
+    X(UPDATE_BATCH, update_batch, "updateBatch", OPERATOR, true, "batch update",                   \
+      "change a batch's name, pace, limits or expiry")                                             \
+    X(LIST_BATCHES, list_batches, "listBatches", VIEWER, false, "batch list",                      \
+      "batches with their progress, newest first")                                                 \
+    X(GET_BATCH, get_batch, "getBatch", VIEWER, false, "batch show",                               \
+      "one batch with its stages and counts")                                                      \
+    X(PAUSE_BATCH, pause_batch, "pauseBatch", OPERATOR, true, "batch pause",                       \
+      "send no further notices; devices under way go on")                                          \
+    X(RESUME_BATCH, resume_batch, "resumeBatch", OPERATOR, true, "batch resume",                   \
+      "go on with a paused batch; known failures count as known")                                  \
+    X(ADVANCE_BATCH, advance_batch, "advanceBatch", OPERATOR, true, "batch advance",               \
+      "open the next stage now, also out of a pause")                                              \
+    X(CANCEL_BATCH, cancel_batch, "cancelBatch", OPERATOR, true, "batch cancel",                   \
+      "end a batch: no device gets a notice any more")                                             \
+    X(RETRY_BATCH, retry_batch, "retryBatch", OPERATOR, true, "batch retry",                       \
+      "let the failed tasks of a batch wait again")                                                \
+    X(GET_STATS, get_stats, "getStats", VIEWER, false, "stats",                                    \
+      "versions, statuses and failures of a product or a batch")                                   \
     X(GET_INFO, get_info, "getInfo", VIEWER, false, "info",                                        \
       "versions, sizes, counts and warnings of the running service")
 
@@ -86,7 +109,16 @@ enum ota_param_type {
     OTA_PARAM_BASE64, /* min..max characters */
     OTA_PARAM_STATUS, /* a task status as shown */
     OTA_PARAM_CURSOR,
-    OTA_PARAM_RETRY /* {max, delaySeconds, on?} */
+    OTA_PARAM_RETRY,     /* {max, delaySeconds, on?} */
+    OTA_PARAM_TIME,      /* Unix ms */
+    OTA_PARAM_DEVICES,   /* array of names */
+    OTA_PARAM_TARGET,    /* {all} or {fromVersions?, notVersions?, devices?, tags?, online?} */
+    OTA_PARAM_STAGES,    /* [{percent | count, minSuccessPercent?, soakSeconds?, advance?}] */
+    OTA_PARAM_THRESHOLD, /* {percent, minFinished} */
+    OTA_PARAM_GATE,
+    OTA_PARAM_MODE,
+    OTA_PARAM_RUNNING, /* finish, cancel */
+    OTA_PARAM_BATCH_STATE
 };
 
 struct ota_param {
@@ -120,6 +152,9 @@ const struct ota_param *ota_command_param(const struct ota_command *command, con
 /* The longest requestId, in characters. */
 #define OTA_REQUEST_ID_MAX     64
 #define OTA_COMMANDS_A_MESSAGE 100
+/* Names in one command, and versions of a target. */
+#define OTA_DEVICES_A_COMMAND  1000
+#define OTA_TARGET_VERSIONS    100
 #define OTA_LIST_DEFAULT       100
 #define OTA_LIST_MAX           200
 

@@ -26,6 +26,7 @@ struct message {
     json_t *root; /* once it was parsed */
     json_t *responses;
     size_t at; /* the command that is next */
+    struct ota_progress progress;
 };
 
 struct ota_control {
@@ -52,9 +53,18 @@ struct ota_control *ota_control_new(struct ota_surroundings *around)
     return control;
 }
 
+static void end_progress(struct message *message)
+{
+    if (message->progress.state != NULL) {
+        message->progress.free_state(message->progress.state);
+    }
+    message->progress = (struct ota_progress){0};
+}
+
 static void free_message(struct message *message)
 {
     if (message != NULL) {
+        end_progress(message);
         json_decref(message->root);
         json_decref(message->responses);
         free(message->client_id);
@@ -256,13 +266,15 @@ static enum ota_err find_command(const json_t *fields, struct ota_call *call, co
 
 /* OTA_AGAIN, or OTA_OK with the response appended. */
 static enum ota_err do_command(struct ota_control *control, struct message *message,
-                               const json_t *fields)
+                               const json_t *fields, int64_t end)
 {
     struct ota_call call = {.around = control->around,
                             .core = control->around->core,
                             .user = message->user,
                             .fields = fields,
-                            .data = json_object()};
+                            .data = json_object(),
+                            .progress = &message->progress,
+                            .end = end};
     const char *name = NULL;
     enum ota_err err = find_command(fields, &call, &name);
     if (err == OTA_OK) {
@@ -275,6 +287,7 @@ static enum ota_err do_command(struct ota_control *control, struct message *mess
             (void)json_object_set(response, "correlationData", correlation);
         }
         (void)json_array_append_new(message->responses, response);
+        end_progress(message);
         err = OTA_OK;
     }
     json_decref(call.data);
@@ -340,8 +353,20 @@ static void finish(struct ota_control *control)
     free_message(message);
 }
 
-/* The next command of the first message; false where it wants to wait for the next tick. */
-static bool step(struct ota_control *control)
+/* Who wants to be called again lets the others go first. */
+static void put_last(struct ota_control *control)
+{
+    struct message *message = control->first;
+    if (message->next != NULL) {
+        control->first = message->next;
+        message->next = NULL;
+        *control->last = message;
+        control->last = &message->next;
+    }
+}
+
+/* The next command of the first message; false where it wants to be called again. */
+static bool step(struct ota_control *control, int64_t end)
 {
     struct message *message = control->first;
     struct ota_error error = {0};
@@ -351,7 +376,8 @@ static bool step(struct ota_control *control)
         return true;
     }
     const json_t *commands = json_object_get(message->root, "commands");
-    if (do_command(control, message, json_array_get(commands, message->at)) == OTA_AGAIN) {
+    if (do_command(control, message, json_array_get(commands, message->at), end) == OTA_AGAIN) {
+        put_last(control);
         return false;
     }
     if (++message->at == json_array_size(commands)) {
@@ -363,7 +389,9 @@ static bool step(struct ota_control *control)
 void ota_control_tick(struct ota_control *control)
 {
     int64_t end = ota_now_mono() + OTA_TICK_MS;
-    while (control->first != NULL && step(control) && ota_now_mono() < end) {
+    size_t again = 0; /* messages in a row that have done their share of this tick */
+    while (control->first != NULL && again < control->count && ota_now_mono() < end) {
+        again = step(control, end) ? 0 : again + 1;
     }
     if (control->first != NULL) {
         ota_core_wake(control->around->core, 0);

@@ -32,6 +32,12 @@ struct ota_surroundings {
     bool identity_none;
 };
 
+/* What a handler keeps between its calls for one command. */
+struct ota_progress {
+    void *state; /* NULL at the first call */
+    void (*free_state)(void *state);
+};
+
 /* One command under way, as its handler sees it. */
 struct ota_call {
     struct ota_surroundings *around;
@@ -40,12 +46,14 @@ struct ota_call {
     const char *user;
     const json_t *fields; /* validated; missing ones are missing */
     json_t *data;         /* the answer's data: an empty object, to be filled */
+    struct ota_progress *progress;
+    int64_t end; /* monotonic ms: what takes longer is done in several calls */
     struct ota_error error;
 };
 
 /*
  * Handlers. Those that write run in an open transaction, which is committed for them; OTA_AGAIN
- * (nothing written) has them called again at the next tick.
+ * (nothing written) has them called again at the next tick. Other messages go on meanwhile.
  */
 typedef enum ota_err (*ota_handler)(struct ota_call *call);
 

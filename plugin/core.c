@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "batch.h"
 #include "broker.h"
 
 /* A tick that comes later than this counts as this much service time. */
@@ -21,9 +22,8 @@ void ota_core_free(struct ota_core *core)
     ota_core_rollback(core);
     ota_fleet_free(&core->fleet);
     free(core->effects);
-    free(core->due.entries);
+    ota_heap_free(&core->due);
     core->effects = NULL;
-    core->due = (struct ota_heap){0};
 }
 
 /* --- the transaction ------------------------------------------------------------------------ */
@@ -94,106 +94,37 @@ void ota_core_tick_clock(struct ota_core *core)
 
 /* --- the heap of due work ------------------------------------------------------------------- */
 
-struct ota_due {
-    int64_t when;
-    struct ota_task *task;
-};
-
-static void place(struct ota_heap *heap, size_t i, struct ota_due entry)
-{
-    heap->entries[i] = entry;
-    entry.task->heap_at = (uint32_t)i + 1;
-}
-
-static void sift_up(struct ota_heap *heap, size_t i, struct ota_due entry)
-{
-    while (i > 0 && heap->entries[(i - 1) / 2].when > entry.when) {
-        place(heap, i, heap->entries[(i - 1) / 2]);
-        i = (i - 1) / 2;
-    }
-    place(heap, i, entry);
-}
-
-static void sift_down(struct ota_heap *heap, size_t i, struct ota_due entry)
-{
-    for (;;) {
-        size_t child = 2 * i + 1;
-        if (child + 1 < heap->count && heap->entries[child + 1].when < heap->entries[child].when) {
-            child++;
-        }
-        if (child >= heap->count || heap->entries[child].when >= entry.when) {
-            break;
-        }
-        place(heap, i, heap->entries[child]);
-        i = child;
-    }
-    place(heap, i, entry);
-}
-
-static void move(struct ota_heap *heap, size_t i, struct ota_due entry)
-{
-    if (i > 0 && heap->entries[(i - 1) / 2].when > entry.when) {
-        sift_up(heap, i, entry);
-    } else {
-        sift_down(heap, i, entry);
-    }
-}
-
-static void take_out(struct ota_heap *heap, struct ota_task *task)
-{
-    if (task->heap_at == 0) {
-        return;
-    }
-    size_t i = task->heap_at - 1;
-    task->heap_at = 0;
-    struct ota_due last = heap->entries[--heap->count];
-    if (i < heap->count) {
-        move(heap, i, last);
-    }
-}
-
-static bool ensure_room(struct ota_heap *heap)
-{
-    if (heap->count < heap->capacity) {
-        return true;
-    }
-    size_t capacity = heap->capacity != 0 ? heap->capacity * 2 : 64;
-    struct ota_due *grown = realloc(heap->entries, capacity * sizeof *grown);
-    if (grown == NULL) {
-        return false;
-    }
-    heap->entries = grown;
-    heap->capacity = capacity;
-    return true;
-}
-
 bool ota_due_set(struct ota_core *core, struct ota_task *task, int64_t when)
 {
-    struct ota_heap *heap = &core->due;
+    if (task->queued) {
+        ota_heap_remove(&task->batch->queue, task);
+        task->queued = false;
+    }
     if (when == 0) {
-        take_out(heap, task);
+        ota_heap_remove(&core->due, task);
         return true;
     }
-    struct ota_due entry = {when, task};
     ota_core_wake(core, when);
-    if (task->heap_at != 0) {
-        move(heap, task->heap_at - 1, entry);
-        return true;
+    return ota_heap_set(&core->due, task, when);
+}
+
+bool ota_due_queue(struct ota_core *core, struct ota_task *task)
+{
+    if (!task->queued) {
+        ota_heap_remove(&core->due, task);
     }
-    if (!ensure_room(heap)) {
-        return false;
-    }
-    sift_up(heap, heap->count++, entry);
-    return true;
+    uint64_t key = ota_rollout_key(task->batch->row.id, task->device->id);
+    task->queued = ota_heap_set(&task->batch->queue, task, ota_batch_rank(key));
+    return task->queued;
 }
 
 struct ota_task *ota_due_first(const struct ota_core *core, int64_t now)
 {
-    return core->due.count > 0 && core->due.entries[0].when <= now ? core->due.entries[0].task
+    return core->due.count > 0 && core->due.entries[0].rank <= now ? core->due.entries[0].task
                                                                    : NULL;
 }
 
 int64_t ota_due_when(const struct ota_core *core)
 {
-    return core->due.count > 0 ? core->due.entries[0].when : INT64_MAX;
+    return core->due.count > 0 ? core->due.entries[0].rank : INT64_MAX;
 }

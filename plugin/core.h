@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "fleet.h"
+#include "heap.h"
 #include "store/store.h"
 
 /* What the options say about upgrades and firmware (options.h has all). */
@@ -46,13 +47,6 @@ struct ota_effect {
     char version[OTA_VERSION_MAX + 1];
 };
 
-/* A min-heap of tasks by when they are due. */
-struct ota_heap {
-    struct ota_due *entries;
-    size_t count;
-    size_t capacity;
-};
-
 struct ota_counters {
     uint64_t notices;
     uint64_t store_failures;
@@ -62,7 +56,7 @@ struct ota_core {
     struct ota_store *store;
     struct ota_fleet fleet;
     struct ota_settings settings;
-    struct ota_heap due;
+    struct ota_heap due; /* by when, monotonic ms */
     struct ota_counters counters;
     /* The task's attempt is over: its downloads are to be dropped. May be NULL. */
     void (*cut)(void *data, int64_t task_id);
@@ -104,10 +98,22 @@ static inline void ota_core_wake(struct ota_core *core, int64_t when)
     }
 }
 
+/* Something changed that may bring the device into a continuous batch. */
+static inline void ota_core_look_again(struct ota_core *core, const struct ota_device *device)
+{
+    if (core->fleet.live_count > 0) {
+        ota_fleet_mark(&core->fleet.looks, device);
+        ota_core_wake(core, core->mono_now);
+    }
+}
+
 /* --- the heap of due work ------------------------------------------------------------------- */
 
-/* Puts, moves or (when 0) takes out the task; `when` is monotonic ms. False: no memory. */
+/* Puts, moves or (when 0) takes out the task, also out of its batch's queue; `when` is monotonic
+ * ms. False: no memory. */
 bool ota_due_set(struct ota_core *core, struct ota_task *task, int64_t when);
+/* Moves the task of a batch into the batch's queue. False: no memory. */
+bool ota_due_queue(struct ota_core *core, struct ota_task *task);
 /* The first task that is due by `now`, or NULL; it stays in the heap. */
 struct ota_task *ota_due_first(const struct ota_core *core, int64_t now);
 /* When the first task is due; INT64_MAX where none is. */

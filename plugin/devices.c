@@ -3,13 +3,20 @@
 
 #include <string.h>
 
+#include "batch.h"
 #include "broker.h"
 #include "events.h"
+#include "tasks.h"
 
 static void run_nothing(struct ota_core *core, struct ota_effect *effect)
 {
     (void)core;
     (void)effect;
+}
+
+static void run_added(struct ota_core *core, struct ota_effect *effect)
+{
+    ota_core_look_again(core, effect->item);
 }
 
 static void drop_product(struct ota_core *core, struct ota_effect *effect)
@@ -40,6 +47,7 @@ static void run_version(struct ota_core *core, struct ota_effect *effect)
     struct ota_version *version = effect->other;
     version->remembered = version->remembered || effect->number != 0;
     ota_fleet_set_version(&core->fleet, effect->item, effect->other);
+    ota_core_look_again(core, effect->item);
     ota_events_version(core, effect->item);
 }
 
@@ -89,7 +97,7 @@ enum ota_err ota_devices_add(struct ota_core *core, struct ota_device_row *row,
     if (err != OTA_OK) {
         return err;
     }
-    struct ota_effect *effect = ota_core_after(core, run_nothing, NULL);
+    struct ota_effect *effect = ota_core_after(core, run_added, NULL);
     struct ota_device *added = effect != NULL ? ota_fleet_add_device(&core->fleet, row) : NULL;
     if (added == NULL) {
         return ota_error_no_memory(error);
@@ -110,10 +118,77 @@ static void run_removed(struct ota_core *core, struct ota_effect *effect)
     ota_fleet_remove_device(&core->fleet, effect->item);
 }
 
+/* The finished task leaves the tally of its batch. */
+struct leaving {
+    struct ota_core *core;
+    struct ota_device *device;
+    enum ota_err err;
+    struct ota_error *error;
+};
+
+static void run_left(struct ota_core *core, struct ota_effect *effect)
+{
+    (void)core;
+    ota_batch_count(effect->item,
+                    &(struct ota_counted){.task_id = effect->number,
+                                          .device_id = (uint32_t)effect->sent_at,
+                                          .up = &effect->upgrade},
+                    NULL);
+}
+
+static bool leave_batch(void *data, const struct ota_task_row *row)
+{
+    struct leaving *leaving = data;
+    struct ota_batch *batch =
+        row->batch_id != 0 ? ota_fleet_batch(&leaving->core->fleet, row->batch_id) : NULL;
+    if (batch == NULL) {
+        return true;
+    }
+    struct ota_effect *effect = ota_core_after(leaving->core, run_left, NULL);
+    if (effect == NULL) {
+        leaving->err = ota_error_no_memory(leaving->error);
+        return false;
+    }
+    effect->item = batch;
+    effect->number = row->id;
+    effect->sent_at = row->device_id;
+    ota_upgrade_of_row(row, &effect->upgrade);
+    effect->upgrade.retry_on = NULL;
+    return true;
+}
+
+/* What the tallies of settled batches become is stored; the others are counted at each start. */
+static enum ota_err leave_batches(struct ota_core *core, struct ota_device *device,
+                                  struct ota_error *error)
+{
+    struct leaving leaving = {.core = core, .device = device, .error = error};
+    size_t first = core->effect_count;
+    enum ota_err err = ota_task_of_device(core->store, device->id, leave_batch, &leaving, error);
+    err = err == OTA_OK ? leaving.err : err;
+    for (size_t i = first; err == OTA_OK && i < core->effect_count; i++) {
+        struct ota_effect *effect = &core->effects[i];
+        struct ota_batch *batch = effect->item;
+        size_t seq = ota_batch_stage_of(batch, device->id);
+        if (batch->row.tallied) {
+            struct ota_stage stage = batch->stages[seq];
+            stage.tally = ota_batch_tally_after(batch,
+                                                &(struct ota_counted){.task_id = effect->number,
+                                                                      .device_id = device->id,
+                                                                      .up = &effect->upgrade},
+                                                NULL);
+            err = ota_batch_update_stage(core->store, batch->row.id, seq, &stage, error);
+        }
+    }
+    return err;
+}
+
 enum ota_err ota_devices_remove(struct ota_core *core, struct ota_device *device,
                                 struct ota_error *error)
 {
-    enum ota_err err = ota_device_delete(core->store, device->id, error);
+    enum ota_err err = leave_batches(core, device, error);
+    if (err == OTA_OK) {
+        err = ota_device_delete(core->store, device->id, error);
+    }
     if (err != OTA_OK) {
         return err;
     }
@@ -129,6 +204,6 @@ void ota_devices_seen(struct ota_core *core, struct ota_device *device)
 {
     device->last_seen = ota_now_unix();
     if (ota_hour_of(device->last_seen) != device->seen_hour) {
-        ota_fleet_mark_dirty(&core->fleet, device);
+        ota_fleet_mark(&core->fleet.dirty, device);
     }
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dispatch.h"
 
+#include "batches.h"
 #include "broker.h"
 #include "tasks.h"
 
@@ -8,7 +9,8 @@
 #define OTA_NOTICES_A_MS   2.5
 #define OTA_NOTICES_A_TICK 250.0
 
-#define OTA_SLICE_MS        4
+#define OTA_SLICE_MS        2
+#define OTA_TICK_MS         5 /* commands and slices together */
 #define OTA_SLICE_EVERY_MS  10
 #define OTA_SLICE_TASKS     250
 #define OTA_SWEEP_EVERY_MS  10000
@@ -53,6 +55,16 @@ static bool wants_notice(const struct ota_core *core, const struct ota_task *tas
            (task->up.status != OTA_WAITING || task->up.deadline <= core->service_ms);
 }
 
+/* Its batch was cancelled, or has expired. */
+static enum ota_err end_with_batch(struct ota_core *core, struct ota_task *task, bool expired,
+                                   struct ota_error *error)
+{
+    struct ota_upgrade_event event = {.kind = expired ? OTA_EV_EXPIRE : OTA_EV_CANCEL,
+                                      .service_now = core->service_ms};
+    bool changed;
+    return ota_tasks_apply(core, task, &event, NULL, &changed, error);
+}
+
 static enum ota_err time_out(struct ota_core *core, struct ota_task *task, struct ota_error *error)
 {
     struct ota_upgrade_event event = {.kind = OTA_EV_TIMEOUT, .service_now = core->service_ms};
@@ -78,10 +90,15 @@ static enum ota_err do_task(struct ota_dispatch *dispatch, struct ota_task *task
                             struct ota_error *error)
 {
     struct ota_core *core = dispatch->core;
+    bool expired;
+    if (ota_batch_ends(task, &expired)) {
+        return end_with_batch(core, task, expired, error);
+    }
     if (ota_status_is_timed(task->up.status) && task->up.deadline <= core->service_ms) {
         return time_out(core, task, error);
     }
-    if (!wants_notice(core, task)) {
+    bool in_line = task->batch != NULL && task->up.status == OTA_WAITING;
+    if (in_line || !wants_notice(core, task)) {
         ota_tasks_plan(core, task);
         return OTA_OK;
     }
@@ -101,15 +118,14 @@ static void set_aside(struct ota_core *core, struct ota_task *task, enum ota_err
 
 /* What is written changes memory only when the slice is committed: until then a task must not be
  * taken up twice, so it leaves the heap first and its effect plans it anew. */
-static enum ota_err do_slice(struct ota_dispatch *dispatch, struct ota_error *error)
+static enum ota_err do_slice(struct ota_dispatch *dispatch, int64_t end, struct ota_error *error)
 {
     struct ota_core *core = dispatch->core;
     struct ota_task *task;
-    int64_t end = ota_now_mono() + OTA_SLICE_MS; /* commands had their own share of this tick */
     for (int i = 0; i < OTA_SLICE_TASKS && dispatch->notice_tokens >= 1.0; i++) {
         task = ota_due_first(core, core->mono_now);
         if (task == NULL || ota_now_mono() >= end) {
-            return OTA_OK;
+            break;
         }
         (void)ota_due_set(core, task, 0);
         enum ota_err err = do_task(dispatch, task, error);
@@ -118,25 +134,40 @@ static enum ota_err do_slice(struct ota_dispatch *dispatch, struct ota_error *er
             return err;
         }
     }
-    return OTA_OK;
+    return ota_batches_send(core, &dispatch->notice_tokens, end, error);
 }
 
-static void do_due(struct ota_dispatch *dispatch)
+static bool has_due(struct ota_core *core)
+{
+    return ota_due_first(core, core->mono_now) != NULL || ota_batches_can_send(core);
+}
+
+static void do_due(struct ota_dispatch *dispatch, int64_t end)
 {
     struct ota_core *core = dispatch->core;
-    if (ota_due_first(core, core->mono_now) == NULL || core->mono_now < core->store_retry_at) {
+    if (core->mono_now < core->store_retry_at || !has_due(core)) {
         return;
     }
     struct ota_error error = {0};
     enum ota_err err = ota_core_begin(core, &error);
     if (err == OTA_OK) {
-        err = do_slice(dispatch, &error);
+        err = do_slice(dispatch, end, &error);
         if (err == OTA_OK) {
             err = ota_core_commit(core, &error);
         }
     }
     if (err != OTA_OK) {
         ota_core_rollback(core);
+        put_off(core, &error);
+    } else if (has_due(core)) {
+        ota_core_wake(core, core->mono_now + OTA_SLICE_EVERY_MS);
+    }
+}
+
+static void do_batches(struct ota_core *core, int64_t end)
+{
+    struct ota_error error = {0};
+    if (core->mono_now >= core->store_retry_at && ota_batches_tick(core, end, &error) != OTA_OK) {
         put_off(core, &error);
     }
 }
@@ -166,7 +197,7 @@ static void run_written(struct ota_core *core, struct ota_effect *effect)
 
 static void drop_written(struct ota_core *core, struct ota_effect *effect)
 {
-    ota_fleet_mark_dirty(&core->fleet, effect->item);
+    ota_fleet_mark(&core->fleet.dirty, effect->item);
 }
 
 static enum ota_err write_late(struct ota_core *core, struct ota_device *device,
@@ -174,7 +205,7 @@ static enum ota_err write_late(struct ota_core *core, struct ota_device *device,
 {
     struct ota_effect *effect = ota_core_after(core, run_written, drop_written);
     if (effect == NULL) {
-        ota_fleet_mark_dirty(&core->fleet, device);
+        ota_fleet_mark(&core->fleet.dirty, device);
         return ota_error_no_memory(error);
     }
     effect->item = device;
@@ -194,18 +225,21 @@ static bool sweep(struct ota_dispatch *dispatch, int rows, int64_t end)
 {
     struct ota_core *core = dispatch->core;
     struct ota_error error = {0};
-    struct ota_device *device = ota_fleet_take_dirty(&core->fleet, &dispatch->sweep_at);
+    struct ota_device *device =
+        ota_fleet_take_marked(&core->fleet, &core->fleet.dirty, &dispatch->sweep_at);
     if (device == NULL) {
         return false;
     }
     enum ota_err err = ota_core_begin(core, &error);
     if (err != OTA_OK) {
-        ota_fleet_mark_dirty(&core->fleet, device);
+        ota_fleet_mark(&core->fleet.dirty, device);
     }
     for (; err == OTA_OK && device != NULL; rows--) {
         err = write_late(core, device, &error);
         bool go_on = err == OTA_OK && rows > 1 && ota_now_mono() < end;
-        device = go_on ? ota_fleet_take_dirty(&core->fleet, &dispatch->sweep_at) : NULL;
+        device = go_on
+                     ? ota_fleet_take_marked(&core->fleet, &core->fleet.dirty, &dispatch->sweep_at)
+                     : NULL;
     }
     if (err == OTA_OK) {
         err = ota_core_commit(core, &error);
@@ -343,10 +377,20 @@ static void do_clock(struct ota_core *core)
     }
 }
 
+/* Commands had their share of this tick, and leave the rest; background work is never without. */
+static int64_t slice_end(const struct ota_core *core)
+{
+    int64_t end = core->mono_now + OTA_TICK_MS;
+    int64_t least = ota_now_mono() + OTA_SLICE_MS;
+    return end > least ? end : least;
+}
+
 void ota_dispatch_tick(struct ota_dispatch *dispatch)
 {
     earn_notices(dispatch);
-    do_due(dispatch);
+    int64_t end = slice_end(dispatch->core);
+    do_batches(dispatch->core, end);
+    do_due(dispatch, end);
     do_sweep(dispatch);
     do_purge(dispatch);
     do_clock(dispatch->core);
@@ -363,7 +407,7 @@ static void mark_connected(struct ota_fleet *fleet)
         for (struct ota_device *device = conn->devices; device != NULL;
              device = device->next_of_conn) {
             device->seen_hour = 0;
-            ota_fleet_mark_dirty(fleet, device);
+            ota_fleet_mark(&fleet->dirty, device);
         }
     }
 }

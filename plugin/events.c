@@ -65,6 +65,24 @@ void ota_events_presence(struct ota_core *core, const struct ota_device *device)
     publish(core, device->product->name, device->name, 0, &event);
 }
 
+void ota_events_batch(struct ota_core *core, const struct ota_batch *batch)
+{
+    char text[OTA_EVENT_MAX];
+    struct ota_json_out event;
+    const char *reason = ota_batch_reason_name(batch->row.reason);
+    ota_json_out_begin(&event, text, sizeof text);
+    ota_json_out_text(&event, "type", "batch");
+    ota_json_out_int(&event, "batch", batch->row.id);
+    ota_json_out_text(&event, "state", ota_batch_state_name(batch->row.state));
+    if (reason != NULL) {
+        ota_json_out_text(&event, "reason", reason);
+    }
+    if (batch->row.open_stages > 0) {
+        ota_json_out_int(&event, "openStages", batch->row.open_stages);
+    }
+    publish(core, batch->product->name, NULL, 1, &event);
+}
+
 void ota_events_firmware(struct ota_core *core, const char *product, const char *version,
                          const char *what)
 {

@@ -7,6 +7,7 @@
 #ifndef OTA_EVENTS_H
 #define OTA_EVENTS_H
 
+#include "batch.h"
 #include "core.h"
 
 struct ota_task_news {
@@ -20,6 +21,7 @@ void ota_events_task(struct ota_core *core, const struct ota_device *device,
                      const struct ota_task_news *news);
 void ota_events_version(struct ota_core *core, const struct ota_device *device);
 void ota_events_presence(struct ota_core *core, const struct ota_device *device);
+void ota_events_batch(struct ota_core *core, const struct ota_batch *batch);
 /* what: "added" or "deleted". */
 void ota_events_firmware(struct ota_core *core, const char *product, const char *version,
                          const char *what);

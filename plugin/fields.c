@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "target.h"
+#include "util/stage.h"
 #include "util/names.h"
 
 #define OTA_CURSOR_MAX 128
@@ -39,6 +41,30 @@ static bool is_status(const char *text, size_t len)
     return ota_shown_parse(text) != OTA_SHOWN_COUNT;
 }
 
+static bool is_gate(const char *text, size_t len)
+{
+    (void)len;
+    return ota_gate_parse(text) != OTA_GATE_COUNT;
+}
+
+static bool is_mode(const char *text, size_t len)
+{
+    (void)len;
+    return ota_batch_mode_parse(text) != OTA_MODE_COUNT;
+}
+
+static bool is_running_word(const char *text, size_t len)
+{
+    (void)len;
+    return strcmp(text, "finish") == 0 || strcmp(text, "cancel") == 0;
+}
+
+static bool is_batch_state(const char *text, size_t len)
+{
+    (void)len;
+    return ota_batch_state_parse(text) != OTA_BATCH_STATE_COUNT;
+}
+
 static const struct {
     name_rule holds;
     const char *rule;
@@ -57,6 +83,11 @@ static const struct {
                                      "downloading, downloaded, upgrading, failed, succeeded or "
                                      "cancelled"},
     [OTA_PARAM_CURSOR] = {is_cursor, "the nextCursor of the page before"},
+    [OTA_PARAM_GATE] = {is_gate, "confirmed or done"},
+    [OTA_PARAM_MODE] = {is_mode, "snapshot or continuous"},
+    [OTA_PARAM_RUNNING] = {is_running_word, "finish or cancel"},
+    [OTA_PARAM_BATCH_STATE] = {is_batch_state, "draft, scheduled, preparing, running, paused, "
+                                               "cancelled or finished"},
 };
 
 static enum ota_err wrong(const char *key, const char *rule, struct ota_error *error)
@@ -86,6 +117,23 @@ static enum ota_err check_tags(const struct ota_param *param, const json_t *valu
     return good ? OTA_OK
                 : wrong(param->key,
                         "an array of at most 16 tags, each 1 to 32 letters, digits, _, ., :, = "
+                        "and -",
+                        error);
+}
+
+static enum ota_err check_devices(const struct ota_param *param, const json_t *value,
+                                  struct ota_error *error)
+{
+    size_t count = json_array_size(value);
+    bool good = count >= 1 && count <= OTA_DEVICES_A_COMMAND;
+    for (size_t i = 0; good && i < count; i++) {
+        const json_t *name = json_array_get(value, i);
+        good = json_is_string(name) &&
+               ota_name_is_device(json_string_value(name), json_string_length(name));
+    }
+    return good ? OTA_OK
+                : wrong(param->key,
+                        "an array of 1 to 1000 device names, each 1 to 48 letters, digits, _, : "
                         "and -",
                         error);
 }
@@ -136,22 +184,31 @@ static bool is_retry_reason(const json_t *reason)
                : json_is_string(reason) && strcmp(json_string_value(reason), "timeout") == 0;
 }
 
+/* Whether every key of object is one of keys, which NULL ends. */
+static bool has_only(const json_t *object, const char *const *keys)
+{
+    const char *key;
+    json_t *member;
+    json_object_foreach((json_t *)object, key, member)
+    {
+        size_t i = 0;
+        while (keys[i] != NULL && strcmp(keys[i], key) != 0) {
+            i++;
+        }
+        if (keys[i] == NULL) {
+            return false;
+        }
+    }
+    return json_is_object(object);
+}
+
 static enum ota_err check_retry(const struct ota_param *param, const json_t *value,
                                 struct ota_error *error)
 {
     static const char rule[] = "an object {max: 0-10, delaySeconds: 30-604800, on: up to 8 result "
                                "codes and \"timeout\"}";
-    if (!json_is_object(value)) {
-        return wrong(param->key, rule, error);
-    }
-    const char *key;
-    json_t *member;
-    bool good = true;
-    json_object_foreach((json_t *)value, key, member)
-    {
-        good = good && (strcmp(key, "max") == 0 || strcmp(key, "delaySeconds") == 0 ||
-                        strcmp(key, "on") == 0);
-    }
+    static const char *const keys[] = {"max", "delaySeconds", "on", NULL};
+    bool good = has_only(value, keys);
     const json_t *on = json_object_get(value, "on");
     good = good && (on == NULL ||
                     (json_is_array(on) && json_array_size(on) >= 1 && json_array_size(on) <= 8));
@@ -162,6 +219,86 @@ static enum ota_err check_retry(const struct ota_param *param, const json_t *val
     good = good && is_int(json_object_get(value, "max"), 0, 10) &&
            (delay == NULL || is_int(delay, 30, 604800));
     return good ? OTA_OK : wrong(param->key, rule, error);
+}
+
+static enum ota_err check_threshold(const struct ota_param *param, const json_t *value,
+                                    struct ota_error *error)
+{
+    static const char *const keys[] = {"percent", "minFinished", NULL};
+    bool good = has_only(value, keys) && is_int(json_object_get(value, "percent"), 1, 100) &&
+                is_int(json_object_get(value, "minFinished"), 1, 10000000);
+    return good ? OTA_OK
+                : wrong(param->key, "an object {percent: 1-100, minFinished: at least 1}", error);
+}
+
+static bool is_optional_int(const json_t *value, int64_t min, int64_t max)
+{
+    return value == NULL || is_int(value, min, max);
+}
+
+static bool is_stage(const json_t *stage)
+{
+    static const char *const keys[] = {"percent",     "count",   "minSuccessPercent",
+                                       "soakSeconds", "advance", NULL};
+    const json_t *percent = json_object_get(stage, "percent");
+    const json_t *count = json_object_get(stage, "count");
+    const json_t *advance = json_object_get(stage, "advance");
+    double share = json_number_value(percent);
+    return has_only(stage, keys) && (percent != NULL) != (count != NULL) &&
+           (percent == NULL || (json_is_number(percent) && share > 0.0 && share <= 100.0)) &&
+           is_optional_int(count, 1, 10000000) &&
+           is_optional_int(json_object_get(stage, "minSuccessPercent"), 0, 100) &&
+           is_optional_int(json_object_get(stage, "soakSeconds"), 0, 31536000) &&
+           (advance == NULL ||
+            (json_is_string(advance) && (strcmp(json_string_value(advance), "auto") == 0 ||
+                                         strcmp(json_string_value(advance), "manual") == 0)));
+}
+
+/* Shares and counts are cumulative: each is more than the one of its kind before. */
+static bool rises(const json_t *stages, size_t at, const char *key)
+{
+    const json_t *mine = json_object_get(json_array_get(stages, at), key);
+    for (size_t i = 0; mine != NULL && i < at; i++) {
+        const json_t *other = json_object_get(json_array_get(stages, i), key);
+        if (other != NULL && json_number_value(other) >= json_number_value(mine)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static enum ota_err check_stages(const struct ota_param *param, const json_t *value,
+                                 struct ota_error *error)
+{
+    size_t count = json_array_size(value);
+    if (count < 1 || count > OTA_STAGES_MAX) {
+        return wrong(param->key, "an array of 1 to 20 stages", error);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const json_t *stage = json_array_get(value, i);
+        if (!is_stage(stage)) {
+            return wrong(param->key,
+                         "stages of {percent: up to 100 | count: at least 1, minSuccessPercent?: "
+                         "0-100, soakSeconds?: 0-31536000, advance?: auto|manual}",
+                         error);
+        }
+        if (!rises(value, i, "percent") || !rises(value, i, "count")) {
+            return wrong(param->key, "cumulative: each stage reaches further than those before",
+                         error);
+        }
+    }
+    const json_t *last = json_object_get(json_array_get(value, count - 1), "percent");
+    return last != NULL && json_number_value(last) == 100.0
+               ? OTA_OK
+               : wrong(param->key, "complete: the last stage has percent 100", error);
+}
+
+static enum ota_err check_target(const struct ota_param *param, const json_t *value,
+                                 struct ota_error *error)
+{
+    const char *rule = ota_target_rule(value);
+    return rule == NULL ? OTA_OK
+                        : ota_error_set(error, OTA_INVALID_REQUEST, param->key, "%s", rule);
 }
 
 static enum ota_err check_value(const struct ota_param *param, const json_t *value,
@@ -178,8 +315,22 @@ static enum ota_err check_value(const struct ota_param *param, const json_t *val
         return check_tags(param, value, error);
     case OTA_PARAM_RETRY:
         return check_retry(param, value, error);
+    case OTA_PARAM_TIME:
+        return check_int(param->key, value, 1, INT64_C(253402300799999), error);
+    case OTA_PARAM_DEVICES:
+        return check_devices(param, value, error);
+    case OTA_PARAM_TARGET:
+        return check_target(param, value, error);
+    case OTA_PARAM_STAGES:
+        return check_stages(param, value, error);
+    case OTA_PARAM_THRESHOLD:
+        return check_threshold(param, value, error);
     case OTA_PARAM_PRODUCT:
     case OTA_PARAM_DEVICE:
+    case OTA_PARAM_GATE:
+    case OTA_PARAM_MODE:
+    case OTA_PARAM_RUNNING:
+    case OTA_PARAM_BATCH_STATE:
     case OTA_PARAM_VERSION:
     case OTA_PARAM_FILENAME:
     case OTA_PARAM_TEXT:

@@ -323,6 +323,11 @@ static void run_removed(struct ota_core *core, struct ota_effect *effect)
 enum ota_err ota_firmware_remove(struct ota_core *core, struct ota_firmware *firmware,
                                  struct ota_error *error)
 {
+    if (firmware->batches > 0) {
+        return ota_error_set(error, OTA_CONFLICT, "version",
+                             "%u batches that aren't over need firmware %s: cancel them first",
+                             firmware->batches, firmware->row.version);
+    }
     if (firmware->unfinished > 0) {
         return ota_error_set(error, OTA_CONFLICT, "version",
                              "%u unfinished tasks need firmware %s: wait for them or cancel them",

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "batch.h"
+
 #define OTA_PAGE 4096u
 
 void ota_fleet_init(struct ota_fleet *fleet)
@@ -83,6 +85,13 @@ static void free_product(struct ota_product *product)
 
 static void take_name(struct ota_fleet *fleet, struct ota_product *product)
 {
+    struct ota_batch *batch;
+    for (size_t at = 0; (batch = ota_index_next(&fleet->batches, &at)) != NULL;) {
+        if (batch->product == product) {
+            ota_fleet_remove_batch(fleet, batch);
+            at--;
+        }
+    }
     struct ota_firmware *firmware;
     for (size_t at = 0; (firmware = ota_index_next(&fleet->firmware, &at)) != NULL;) {
         if (firmware->row.product_id == product->id) {
@@ -239,11 +248,9 @@ static struct ota_device *new_device(const struct ota_device_row *row, struct ot
     memcpy(device->name, row->name, name_size);
     device->product = product;
     device->id = (uint32_t)row->id;
-    device->last_task = row->last_task;
     device->last_seen = row->last_seen_at;
     device->seen_hour = ota_hour_of(row->last_seen_at);
     device->hold = row->hold;
-    device->may_settle = row->last_task != 0;
     return device;
 }
 
@@ -373,34 +380,53 @@ uint32_t ota_fleet_version_count(const struct ota_fleet *fleet, const struct ota
     return version != NULL ? version->devices : 0;
 }
 
-void ota_fleet_mark_dirty(struct ota_fleet *fleet, const struct ota_device *device)
+void ota_fleet_mark(struct ota_marks *marks, const struct ota_device *device)
 {
     size_t word = device->id / 64;
-    if (word >= fleet->dirty_words) {
+    if (word >= marks->words) {
         size_t words = word + 1024;
-        uint64_t *grown = realloc(fleet->dirty, words * sizeof *grown);
+        uint64_t *grown = realloc(marks->bits, words * sizeof *grown);
         if (grown == NULL) {
             return;
         }
-        memset(grown + fleet->dirty_words, 0, (words - fleet->dirty_words) * sizeof *grown);
-        fleet->dirty = grown;
-        fleet->dirty_words = words;
+        memset(grown + marks->words, 0, (words - marks->words) * sizeof *grown);
+        marks->bits = grown;
+        marks->words = words;
     }
-    fleet->dirty[word] |= UINT64_C(1) << (device->id % 64);
+    marks->bits[word] |= UINT64_C(1) << (device->id % 64);
+    marks->any = true;
 }
 
-struct ota_device *ota_fleet_take_dirty(struct ota_fleet *fleet, uint32_t *at)
+struct ota_device *ota_fleet_take_marked(struct ota_fleet *fleet, struct ota_marks *marks,
+                                         uint32_t *at)
 {
-    while (*at / 64 < fleet->dirty_words) {
-        uint64_t rest = fleet->dirty[*at / 64] >> (*at % 64);
+    while (*at / 64 < marks->words) {
+        uint64_t rest = marks->bits[*at / 64] >> (*at % 64);
         if (rest == 0) {
             *at = (*at / 64 + 1) * 64;
             continue;
         }
         *at += (uint32_t)__builtin_ctzll(rest);
-        fleet->dirty[*at / 64] &= ~(UINT64_C(1) << (*at % 64));
+        marks->bits[*at / 64] &= ~(UINT64_C(1) << (*at % 64));
         struct ota_device *device = ota_fleet_device_by_id(fleet, (*at)++);
         if (device != NULL) {
+            return device;
+        }
+    }
+    return NULL;
+}
+
+struct ota_device *ota_fleet_device_after(const struct ota_fleet *fleet,
+                                          const struct ota_product *product, uint32_t id)
+{
+    size_t end = fleet->page_count * OTA_PAGE;
+    for (size_t i = (size_t)id + 1; i < end; i++) {
+        if (fleet->pages[i / OTA_PAGE] == NULL) {
+            i += OTA_PAGE - 1 - i % OTA_PAGE;
+            continue;
+        }
+        struct ota_device *device = fleet->pages[i / OTA_PAGE][i % OTA_PAGE];
+        if (device != NULL && device->product == product) {
             return device;
         }
     }
@@ -427,10 +453,11 @@ struct ota_task *ota_task_new(struct ota_fleet *fleet, const struct ota_task_row
     task->id = row->id;
     task->device = ota_fleet_device_by_id(fleet, row->device_id);
     task->firmware = ota_fleet_firmware(fleet, row->firmware_id);
-    task->batch_id = row->batch_id;
+    task->batch = row->batch_id != 0 ? ota_fleet_batch(fleet, row->batch_id) : NULL;
     task->last_event = row->last_event;
     task->sent_at = row->sent_at;
-    if (task->device == NULL || !copy_text(row->retry_on, &task->retry_on) ||
+    bool shared = task->batch != NULL; /* then the batch has the same */
+    if (task->device == NULL || (!shared && !copy_text(row->retry_on, &task->retry_on)) ||
         !copy_text(row->device_message, &task->device_message)) {
         ota_task_free(task);
         return NULL;
@@ -455,6 +482,9 @@ void ota_fleet_link_task(struct ota_fleet *fleet, struct ota_task *task)
     if (task->firmware != NULL) {
         task->firmware->unfinished++;
     }
+    if (task->batch != NULL) {
+        ota_batch_link(task);
+    }
     fleet->task_count++;
 }
 
@@ -464,7 +494,15 @@ void ota_fleet_unlink_task(struct ota_fleet *fleet, struct ota_task *task)
     if (task->firmware != NULL) {
         task->firmware->unfinished--;
     }
+    if (task->batch != NULL) {
+        ota_batch_unlink(task);
+    }
     fleet->task_count--;
+}
+
+const char *ota_task_retry_on(const struct ota_task *task)
+{
+    return task->batch != NULL ? task->batch->row.retry_on : task->retry_on;
 }
 
 /* --- who is connected ------------------------------------------------------------------------ */
@@ -535,6 +573,10 @@ void ota_fleet_set_conn(struct ota_fleet *fleet, struct ota_device *device, stru
         conn->devices = device;
     }
     device->product->online += (uint32_t)change;
+    if (change != 0 && device->task != NULL && device->task->batch != NULL &&
+        device->task->up.status == OTA_WAITING) {
+        ota_batch_count_online(device->task->batch, device->id, change);
+    }
     if (!is_doomed(device)) { /* else it was taken off with its product */
         fleet->online_count += (uint32_t)change;
     }
@@ -552,12 +594,14 @@ static void free_all_devices(struct ota_fleet *fleet)
         free(fleet->pages[i]);
     }
     free(fleet->pages);
-    free(fleet->dirty);
+    free(fleet->dirty.bits);
+    free(fleet->looks.bits);
 }
 
 void ota_fleet_free(struct ota_fleet *fleet)
 {
     free_all_devices(fleet);
+    ota_fleet_free_batches(fleet);
     struct ota_conn *conn;
     for (size_t at = 0; (conn = ota_index_next(&fleet->conns, &at)) != NULL;) {
         free(conn->client_id);

@@ -17,6 +17,7 @@
 #include "util/index.h"
 
 struct mosquitto;
+struct ota_batch;
 
 struct ota_product {
     int64_t id;
@@ -40,6 +41,7 @@ struct ota_version {
 struct ota_firmware {
     struct ota_firmware_row row; /* description is left empty: memory */
     uint32_t unfinished;         /* tasks that need it */
+    uint32_t batches;            /* that aren't over */
 };
 
 /* A client that speaks for devices. */
@@ -77,30 +79,44 @@ struct ota_task {
     int64_t id;
     struct ota_device *device;
     struct ota_firmware *firmware;
-    struct ota_upgrade up; /* retry_on points to retry_on below */
-    int64_t batch_id;
+    struct ota_upgrade up;   /* retry_on points to retry_on below */
+    struct ota_batch *batch; /* NULL: none */
+    struct ota_task *prev_of_batch;
+    struct ota_task *next_of_batch;
     int64_t last_event;
-    int64_t sent_at; /* Unix ms, as the store has it; 0 */
-    char *retry_on;
+    int64_t sent_at;        /* Unix ms, as the store has it; 0 */
+    char *retry_on;         /* NULL too where the batch has it */
     char *device_message;   /* NULL: none */
     int64_t next_notice;    /* monotonic ms; 0: none planned */
     int64_t event_at;       /* monotonic ms of the last percentage event */
-    uint32_t heap_at;       /* place in the heap of due work, from 1; 0: not in it */
+    uint32_t heap_at;       /* place in the heap of due work or the queue, from 1; 0: in none */
+    bool queued : 1;        /* the heap is its batch's queue */
     bool progress_seen : 1; /* on this connection, in this attempt */
     bool percent_dirty : 1; /* differs from the store */
+};
+
+/* A bit a device. */
+struct ota_marks {
+    uint64_t *bits;
+    size_t words;
+    bool any; /* some may be set */
 };
 
 struct ota_fleet {
     struct ota_hash_key key;
     struct ota_index products; /* by name */
     struct ota_index product_ids;
-    struct ota_index devices;   /* by product and name */
-    struct ota_index conns;     /* by client */
-    struct ota_index firmware;  /* by id */
+    struct ota_index devices;  /* by product and name */
+    struct ota_index conns;    /* by client */
+    struct ota_index firmware; /* by id */
+    struct ota_index batches;  /* by id */
+    struct ota_batch *live;    /* batches that aren't settled: list through next_live */
+    uint32_t live_count;
+    int64_t newest_batch;       /* the highest id ever loaded or made; 0 */
     struct ota_device ***pages; /* devices by id: pages[id / OTA_PAGE][id % OTA_PAGE] */
     size_t page_count;
-    uint64_t *dirty; /* a bit a device: last_seen or its task's percentage is to be written */
-    size_t dirty_words;
+    struct ota_marks dirty;     /* last_seen or the task's percentage is to be written */
+    struct ota_marks looks;     /* continuous batches are to look at it */
     struct ota_product *doomed; /* deleted; their devices go in slices */
     size_t doom_at;             /* the device id that is looked at next */
     uint32_t device_count;
@@ -136,7 +152,7 @@ void ota_fleet_remove_firmware(struct ota_fleet *fleet, struct ota_firmware *fir
 
 /* --- devices -------------------------------------------------------------------------------- */
 
-/* Fills id, product_id, name, hold, version, last_seen_at and last_task from row. */
+/* Fills id, product_id, name, hold, version, and last_seen_at from row. */
 struct ota_device *ota_fleet_add_device(struct ota_fleet *fleet, const struct ota_device_row *row);
 struct ota_device *ota_fleet_device(const struct ota_fleet *fleet,
                                     const struct ota_product *product, const char *name,
@@ -155,17 +171,22 @@ void ota_fleet_set_version(struct ota_fleet *fleet, struct ota_device *device,
 uint32_t ota_fleet_version_count(const struct ota_fleet *fleet, const struct ota_product *product,
                                  const char *text);
 
-/* Marks the device for the sweep that writes what may be written later; lost where memory is out.
- */
-void ota_fleet_mark_dirty(struct ota_fleet *fleet, const struct ota_device *device);
+/* Marks the device; lost where memory is out. */
+void ota_fleet_mark(struct ota_marks *marks, const struct ota_device *device);
 /* The next marked device at or after id *at, unmarked now; NULL at the end. */
-struct ota_device *ota_fleet_take_dirty(struct ota_fleet *fleet, uint32_t *at);
+struct ota_device *ota_fleet_take_marked(struct ota_fleet *fleet, struct ota_marks *marks,
+                                         uint32_t *at);
+/* The product's next device after id; NULL at the end. */
+struct ota_device *ota_fleet_device_after(const struct ota_fleet *fleet,
+                                          const struct ota_product *product, uint32_t id);
 
 /* --- unfinished tasks ----------------------------------------------------------------------- */
 
 /* Makes a task from a row without linking it: no step that can fail is left after this. */
 struct ota_task *ota_task_new(struct ota_fleet *fleet, const struct ota_task_row *row);
 void ota_task_free(struct ota_task *task);
+/* Which failures have it tried again; NULL: the default. */
+const char *ota_task_retry_on(const struct ota_task *task);
 void ota_fleet_link_task(struct ota_fleet *fleet, struct ota_task *task);
 void ota_fleet_unlink_task(struct ota_fleet *fleet, struct ota_task *task);
 

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "load.h"
 
+#include "batch.h"
 #include "tasks.h"
 
 struct loading {
     struct ota_core *core;
     bool no_memory;
+    enum ota_err err;
+    struct ota_error *error;
 };
 
 static bool load_product(void *data, const struct ota_product_row *row)
@@ -47,6 +50,75 @@ static bool load_device(void *data, const struct ota_device_row *row)
     return !loading->no_memory;
 }
 
+static bool load_batch(void *data, const struct ota_batch_row *row, const char *text)
+{
+    struct loading *loading = data;
+    struct ota_fleet *fleet = &loading->core->fleet;
+    struct ota_target target;
+    loading->err = ota_target_load(text, &target, loading->error);
+    if (loading->err != OTA_OK) {
+        return false;
+    }
+    struct ota_batch *batch = ota_fleet_add_batch(fleet, row, &target, NULL, 0);
+    struct ota_firmware *firmware = ota_fleet_firmware(fleet, row->firmware_id);
+    loading->no_memory = batch == NULL;
+    if (batch != NULL) {
+        batch->overdue_to = loading->core->service_ms;
+        if (firmware != NULL && !ota_batch_is_over(batch)) {
+            firmware->batches++;
+        }
+    }
+    return !loading->no_memory;
+}
+
+static bool load_stage(void *data, int64_t batch_id, const struct ota_stage *stage)
+{
+    struct loading *loading = data;
+    struct ota_batch *batch = ota_fleet_batch(&loading->core->fleet, batch_id);
+    loading->no_memory = batch != NULL && !ota_batch_add_stage(batch, stage);
+    return !loading->no_memory;
+}
+
+static bool load_last_task(void *data, int64_t device_id, int64_t task_id)
+{
+    const struct loading *loading = data;
+    struct ota_device *device = ota_fleet_device_by_id(&loading->core->fleet, device_id);
+    if (device != NULL) { /* NULL: its product is being deleted */
+        device->last_task = task_id;
+        device->may_settle = true;
+    }
+    return true;
+}
+
+/* A task of a batch whose tallies aren't stored. */
+static bool count_task(void *data, const struct ota_task_row *row)
+{
+    struct loading *loading = data;
+    struct ota_batch *batch = ota_fleet_batch(&loading->core->fleet, row->batch_id);
+    struct ota_upgrade up;
+    ota_upgrade_of_row(row, &up);
+    ota_batch_count(batch, NULL,
+                    &(struct ota_counted){
+                        .task_id = row->id, .device_id = (uint32_t)row->device_id, .up = &up});
+    bool unordered = batch->row.prepared == OTA_PREPARED_PARTLY && batch->stage_count > 1;
+    loading->no_memory = unordered && !ota_batch_note_member(batch, (uint32_t)row->device_id);
+    return !loading->no_memory;
+}
+
+static enum ota_err count_batches(struct ota_core *core, struct loading *loading,
+                                  struct ota_error *error)
+{
+    enum ota_err err = OTA_OK;
+    for (struct ota_batch *batch = core->fleet.live;
+         batch != NULL && err == OTA_OK && !loading->no_memory; batch = batch->next_live) {
+        for (size_t i = 0; i < batch->stage_count; i++) {
+            batch->stages[i].tally = (struct ota_tally){0};
+        }
+        err = ota_task_of_batch(core->store, batch->row.id, 0, count_task, loading, error);
+    }
+    return err;
+}
+
 static bool load_task(void *data, const struct ota_task_row *row)
 {
     struct loading *loading = data;
@@ -54,11 +126,25 @@ static bool load_task(void *data, const struct ota_task_row *row)
     loading->no_memory = task == NULL;
     if (task != NULL) {
         ota_upgrade_of_row(row, &task->up);
-        task->up.retry_on = task->retry_on;
+        task->up.retry_on = ota_task_retry_on(task);
         ota_fleet_link_task(&loading->core->fleet, task);
         ota_tasks_plan(loading->core, task);
     }
     return !loading->no_memory;
+}
+
+/* Which devices continuous batches were to look at is forgotten when the broker stops. */
+static void look_at_all(struct ota_core *core)
+{
+    for (struct ota_batch *batch = core->fleet.live; batch != NULL; batch = batch->next_live) {
+        if (batch->row.mode == OTA_MODE_CONTINUOUS && batch->row.prepared != OTA_PREPARED_NOT) {
+            struct ota_device *device = NULL;
+            while ((device = ota_fleet_device_after(&core->fleet, batch->product,
+                                                    device != NULL ? device->id : 0)) != NULL) {
+                ota_fleet_mark(&core->fleet.looks, device);
+            }
+        }
+    }
 }
 
 static enum ota_err load_all(struct ota_core *core, struct loading *loading,
@@ -75,7 +161,23 @@ static enum ota_err load_all(struct ota_core *core, struct loading *loading,
         err = ota_device_load(core->store, load_device, loading, error);
     }
     if (err == OTA_OK && !loading->no_memory) {
+        err = ota_batch_load(core->store, load_batch, loading, error);
+        err = err == OTA_OK ? loading->err : err;
+    }
+    if (err == OTA_OK && !loading->no_memory) {
+        err = ota_batch_load_stages(core->store, load_stage, loading, error);
+    }
+    if (err == OTA_OK && !loading->no_memory) {
+        err = count_batches(core, loading, error);
+    }
+    if (err == OTA_OK && !loading->no_memory) {
+        err = ota_task_load_last(core->store, load_last_task, loading, error);
+    }
+    if (err == OTA_OK && !loading->no_memory) {
         err = ota_task_load(core->store, load_task, loading, error);
+    }
+    if (err == OTA_OK && !loading->no_memory) {
+        look_at_all(core);
     }
     return err;
 }
@@ -92,7 +194,7 @@ enum ota_err ota_load(struct ota_core *core, struct ota_error *error)
     for (size_t i = 0; i < OTA_KEY_SIZE; i++) {
         core->settings.url_key[i] = meta.url_key[i];
     }
-    struct loading loading = {.core = core};
+    struct loading loading = {.core = core, .error = error};
     err = load_all(core, &loading, error);
     if (err == OTA_OK && loading.no_memory) {
         err = ota_error_set(error, OTA_INTERNAL, NULL, "not enough memory to load the fleet");

@@ -62,7 +62,7 @@ void ota_presence_gone(struct ota_core *core, const struct mosquitto *client)
     while ((device = conn->devices) != NULL) {
         ota_fleet_set_conn(&core->fleet, device, NULL);
         device->last_seen = ota_now_unix();
-        ota_fleet_mark_dirty(&core->fleet, device);
+        ota_fleet_mark(&core->fleet.dirty, device);
         ota_events_presence(core, device);
         if (device->task != NULL) {
             ota_tasks_disconnected(core, device->task);

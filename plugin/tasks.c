@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "batch.h"
 #include "broker.h"
 #include "events.h"
 #include "notice.h"
@@ -64,6 +65,25 @@ bool ota_tasks_is_held(const struct ota_task *task)
     return task->device->hold && task->up.status == OTA_WAITING;
 }
 
+/* Why a task that its batch could send isn't sent. */
+static enum ota_wait batch_wait(const struct ota_task *task)
+{
+    const struct ota_batch *batch = task->batch;
+    if (batch->row.state == OTA_BATCH_PAUSED) {
+        return OTA_WAIT_PAUSED;
+    }
+    if (batch->row.state != OTA_BATCH_RUNNING) {
+        return ota_batch_is_over(batch) ? OTA_WAIT_NONE : OTA_WAIT_SCHEDULED;
+    }
+    if ((int64_t)ota_batch_stage_of(batch, task->device->id) >= batch->row.open_stages) {
+        return OTA_WAIT_STAGE;
+    }
+    struct ota_tally tally = ota_batch_tally(batch);
+    return ota_tally_in_flight(&tally, batch->row.gate) >= batch->row.max_in_flight
+               ? OTA_WAIT_IN_FLIGHT
+               : OTA_WAIT_PACED;
+}
+
 enum ota_wait ota_tasks_wait(const struct ota_core *core, const struct ota_task *task)
 {
     if (task->up.status != OTA_WAITING) {
@@ -72,7 +92,10 @@ enum ota_wait ota_tasks_wait(const struct ota_core *core, const struct ota_task 
     if (task->device->hold) {
         return OTA_WAIT_HELD;
     }
-    return task->up.deadline > core->service_ms ? OTA_WAIT_RETRY : OTA_WAIT_NONE;
+    if (task->up.deadline > core->service_ms) {
+        return OTA_WAIT_RETRY;
+    }
+    return task->batch != NULL ? batch_wait(task) : OTA_WAIT_NONE;
 }
 
 static int64_t due_at(const struct ota_core *core, struct ota_task *task)
@@ -92,10 +115,21 @@ static int64_t due_at(const struct ota_core *core, struct ota_task *task)
     return notice < when ? notice : when;
 }
 
+/* In a batch the order of the batch counts, and its pace: who could be told now waits in line. */
+static bool waits_in_line(const struct ota_task *task, int64_t now, int64_t due)
+{
+    return task->batch != NULL && task->up.status == OTA_WAITING && due <= now;
+}
+
 void ota_tasks_plan(struct ota_core *core, struct ota_task *task)
 {
-    int64_t when = due_at(core, task);
-    if (!ota_due_set(core, task, when == INT64_MAX ? 0 : when)) {
+    bool expired;
+    bool ends = ota_batch_ends(task, &expired);
+    int64_t when = ends ? core->mono_now : due_at(core, task);
+    bool planned = !ends && waits_in_line(task, core->mono_now, when)
+                       ? ota_due_queue(core, task)
+                       : ota_due_set(core, task, when == INT64_MAX ? 0 : when);
+    if (!planned) {
         ota_log(OTA_LOG_ERROR, "out of memory: task %lld has to wait for its device's next report",
                 (long long)task->id);
     }
@@ -132,14 +166,36 @@ void ota_tasks_repeat_notice(struct ota_core *core, struct ota_task *task)
 
 /* --- making --------------------------------------------------------------------------------- */
 
+static struct ota_counted counted(const struct ota_task *task, const struct ota_upgrade *up)
+{
+    return (struct ota_counted){.task_id = task->id,
+                                .device_id = task->device->id,
+                                .online = task->device->conn != NULL,
+                                .up = up};
+}
+
+static struct ota_task_news news_of(const struct ota_task *task, const char *version)
+{
+    return (struct ota_task_news){task->id, task->batch != NULL ? task->batch->row.id : 0,
+                                  &task->up, version};
+}
+
+/* effect->number: it is an old task that is tried again, effect->upgrade what it was. */
 static void run_created(struct ota_core *core, struct ota_effect *effect)
 {
     struct ota_task *task = effect->item;
     ota_fleet_link_task(&core->fleet, task);
+    if (task->batch != NULL) {
+        struct ota_counted before = counted(task, &effect->upgrade);
+        struct ota_counted after = counted(task, &task->up);
+        ota_batch_count(task->batch, effect->number != 0 ? &before : NULL, &after);
+    }
     task->next_notice = core->mono_now;
     ota_tasks_plan(core, task);
-    ota_events_task(core, task->device,
-                    &(struct ota_task_news){task->id, task->batch_id, &task->up, effect->version});
+    struct ota_task_news news = news_of(task, effect->version);
+    if (effect->number != 0 || task->batch == NULL) { /* a batch tells of itself */
+        ota_events_task(core, task->device, &news);
+    }
 }
 
 static void drop_created(struct ota_core *core, struct ota_effect *effect)
@@ -150,7 +206,7 @@ static void drop_created(struct ota_core *core, struct ota_effect *effect)
 
 /* From here on nothing can fail but the commit: all memory that is needed is there. */
 static enum ota_err announce_task(struct ota_core *core, const struct ota_task_row *row,
-                                  struct ota_error *error)
+                                  const struct ota_upgrade *before, struct ota_error *error)
 {
     struct ota_task *task = ota_task_new(&core->fleet, row);
     struct ota_effect *effect =
@@ -160,8 +216,13 @@ static enum ota_err announce_task(struct ota_core *core, const struct ota_task_r
         return ota_error_no_memory(error);
     }
     ota_upgrade_of_row(row, &task->up);
-    task->up.retry_on = task->retry_on;
+    task->up.retry_on = ota_task_retry_on(task);
     effect->item = task;
+    if (before != NULL) {
+        effect->number = 1;
+        effect->upgrade = *before;
+        effect->upgrade.retry_on = NULL;
+    }
     memcpy(effect->version, row->version, sizeof effect->version);
     return OTA_OK;
 }
@@ -172,6 +233,7 @@ enum ota_err ota_tasks_create(struct ota_core *core, const struct ota_task_order
     int64_t now = ota_now_unix();
     struct ota_task_row row = {.device_id = order->device->id,
                                .firmware_id = order->firmware->row.id,
+                               .batch_id = order->batch_id,
                                .status = OTA_WAITING,
                                .attempt = 1,
                                .flags = order->reinstall ? OTA_UPGRADE_REINSTALL : 0,
@@ -188,7 +250,7 @@ enum ota_err ota_tasks_create(struct ota_core *core, const struct ota_task_order
     }
     enum ota_err err = ota_task_insert(core->store, &row, error);
     if (err == OTA_OK) {
-        err = announce_task(core, &row, error);
+        err = announce_task(core, &row, NULL, error);
     }
     if (err == OTA_OK) {
         *id = row.id;
@@ -320,7 +382,7 @@ static void fill_row(const struct ota_task *task, const char *message, struct ot
 {
     row->id = task->id;
     row->device_id = task->device->id;
-    row->batch_id = task->batch_id;
+    row->batch_id = task->batch != NULL ? task->batch->row.id : 0;
     row->sent_at = task->sent_at;
     row->last_event = task->last_event;
     row->timeout_ms = task->up.timeout_ms;
@@ -343,6 +405,7 @@ static void end_task(struct ota_core *core, struct ota_task *task)
     (void)ota_due_set(core, task, 0);
     ota_fleet_unlink_task(&core->fleet, task);
     ota_task_free(task);
+    ota_core_look_again(core, device);
 }
 
 /* The device is at it: it needs no further notice on this connection. */
@@ -370,7 +433,7 @@ static void go_on(struct ota_core *core, struct ota_task *task)
 static void take_over(struct ota_task *task, const struct ota_effect *effect)
 {
     task->up = effect->upgrade;
-    task->up.retry_on = task->retry_on;
+    task->up.retry_on = ota_task_retry_on(task);
     task->percent_dirty = false;
     task->last_event = effect->number;
     task->sent_at = effect->sent_at;
@@ -382,12 +445,17 @@ static void run_moved(struct ota_core *core, struct ota_effect *effect)
 {
     struct ota_task *task = effect->item;
     bool was_told = ota_status_is_timed(task->up.status);
+    if (task->batch != NULL) {
+        struct ota_counted before = counted(task, &task->up);
+        struct ota_counted after = counted(task, &effect->upgrade);
+        ota_batch_count(task->batch, &before, &after);
+    }
     take_over(task, effect);
     if (effect->outcome.attempt_ended && core->cut != NULL) {
         core->cut(core->cut_data, task->id);
     }
-    ota_events_task(core, task->device,
-                    &(struct ota_task_news){task->id, task->batch_id, &task->up, effect->version});
+    struct ota_task_news news = news_of(task, effect->version);
+    ota_events_task(core, task->device, &news);
     if (task->up.status == OTA_CANCELLED && was_told) {
         ota_notice_send_cancel(core, task);
     }
@@ -434,13 +502,12 @@ static void note_percent(struct ota_core *core, struct ota_task *task, const str
 {
     task->up.percent = up->percent;
     task->percent_dirty = true;
-    ota_fleet_mark_dirty(&core->fleet, task->device);
+    ota_fleet_mark(&core->fleet.dirty, task->device);
     if (core->mono_now - task->event_at >= OTA_PERCENT_EVENT_MS) {
         task->event_at = core->mono_now;
-        ota_events_task(
-            core, task->device,
-            &(struct ota_task_news){task->id, task->batch_id, &task->up,
-                                    task->firmware != NULL ? task->firmware->row.version : ""});
+        struct ota_task_news news =
+            news_of(task, task->firmware != NULL ? task->firmware->row.version : "");
+        ota_events_task(core, task->device, &news);
     }
 }
 
@@ -475,35 +542,98 @@ enum ota_err ota_tasks_apply(struct ota_core *core, struct ota_task *task,
 
 /* --- finished tasks: late truth, confirmation, a new attempt ---------------------------------- */
 
+/* What a finished task that moves is to its batch. */
+static struct ota_counted counted_settled(const struct ota_device *device, int64_t task_id,
+                                          const struct ota_upgrade *up)
+{
+    return (struct ota_counted){
+        .task_id = task_id, .device_id = device->id, .online = device->conn != NULL, .up = up};
+}
+
+struct settled {
+    struct ota_upgrade before;
+    struct ota_batch *batch; /* or NULL */
+};
+
+static void drop_settled(struct ota_core *core, struct ota_effect *effect)
+{
+    (void)core;
+    free(effect->other);
+}
+
 static void run_settled(struct ota_core *core, struct ota_effect *effect)
 {
     struct ota_device *device = effect->item;
+    struct settled *settled = effect->other;
+    struct ota_batch *batch = settled->batch;
     device->may_settle = ota_upgrade_may_settle(&effect->upgrade, core->service_ms);
+    if (batch != NULL) {
+        struct ota_counted before = counted_settled(device, effect->number, &settled->before);
+        struct ota_counted after = counted_settled(device, effect->number, &effect->upgrade);
+        ota_batch_count(batch, &before, &after);
+    }
     ota_events_task(core, device,
-                    &(struct ota_task_news){device->last_task, effect->number, &effect->upgrade,
-                                            effect->version});
+                    &(struct ota_task_news){effect->number, batch != NULL ? batch->row.id : 0,
+                                            &effect->upgrade, effect->version});
+    free(settled);
+}
+
+/* The tallies of a settled batch are stored: they follow in the same transaction. */
+static enum ota_err store_tally(struct ota_core *core, const struct ota_batch *batch,
+                                const struct ota_counted *before, const struct ota_counted *after,
+                                struct ota_error *error)
+{
+    if (batch == NULL || !batch->row.tallied) {
+        return OTA_OK;
+    }
+    uint32_t device_id = before->device_id;
+    size_t seq = ota_batch_stage_of(batch, device_id);
+    struct ota_stage stage = batch->stages[seq];
+    stage.tally = ota_batch_tally_after(batch, before, after);
+    return ota_batch_update_stage(core->store, batch->row.id, seq, &stage, error);
+}
+
+static enum ota_err announce_settled(struct ota_core *core, const struct step *step,
+                                     const struct settled *settled, struct ota_error *error)
+{
+    struct settled *kept = malloc(sizeof *kept);
+    struct ota_effect *effect =
+        kept != NULL ? ota_core_after(core, run_settled, drop_settled) : NULL;
+    if (effect == NULL) {
+        free(kept);
+        return ota_error_no_memory(error);
+    }
+    *kept = *settled;
+    effect->item = step->device;
+    effect->other = kept;
+    effect->number = step->row->id;
+    effect->upgrade = *step->up;
+    effect->upgrade.retry_on = NULL;
+    memcpy(effect->version, step->row->version, sizeof effect->version);
+    return OTA_OK;
 }
 
 static enum ota_err write_settled(struct ota_core *core, void *data, struct ota_error *error)
 {
     struct step *step = data;
+    struct settled settled = {.batch = step->row->batch_id != 0
+                                           ? ota_fleet_batch(&core->fleet, step->row->batch_id)
+                                           : NULL};
+    ota_upgrade_of_row(step->row, &settled.before);
+    settled.before.retry_on = NULL;
     enum ota_err err = write_step(core, step->row, step->up, step->outcome, step->event, error);
     if (err != OTA_OK) {
         return err;
     }
-    if (!ota_status_is_finished(step->up->status)) {
-        return announce_task(core, step->row, error);
+    struct ota_counted before = counted_settled(step->device, step->row->id, &settled.before);
+    struct ota_counted after = counted_settled(step->device, step->row->id, step->up);
+    err = store_tally(core, settled.batch, &before, &after, error);
+    if (err != OTA_OK) {
+        return err;
     }
-    struct ota_effect *effect = ota_core_after(core, run_settled, NULL);
-    if (effect == NULL) {
-        return ota_error_no_memory(error);
-    }
-    effect->item = step->device;
-    effect->number = step->row->batch_id;
-    effect->upgrade = *step->up;
-    effect->upgrade.retry_on = NULL;
-    memcpy(effect->version, step->row->version, sizeof effect->version);
-    return OTA_OK;
+    return ota_status_is_finished(step->up->status)
+               ? announce_settled(core, step, &settled, error)
+               : announce_task(core, step->row, &settled.before, error);
 }
 
 enum ota_err ota_tasks_settle(struct ota_core *core, struct ota_device *device,

@@ -14,6 +14,7 @@
 struct ota_task_order {
     struct ota_device *device;
     struct ota_firmware *firmware;
+    int64_t batch_id; /* 0: none */
     int64_t timeout_ms;
     bool reinstall;
     int retry_max;

@@ -90,7 +90,7 @@ CREATE TABLE device (
     version_at   INTEGER,
     last_seen_at INTEGER,
     created_at   INTEGER NOT NULL,
-    last_task    INTEGER, -- the newest task, unfinished or not
+    last_task    INTEGER, -- where it isn't the newest one: an older task that was tried again
     gateway_id   INTEGER REFERENCES device (id),
     UNIQUE (product_id, name)
 ) STRICT;
@@ -143,6 +143,90 @@ CREATE INDEX task_by_device ON task (device_id, id);
 CREATE INDEX task_by_product ON task (product_id, id);
 CREATE INDEX task_by_batch ON task (batch_id, id) WHERE batch_id IS NOT NULL;
 CREATE UNIQUE INDEX task_unfinished ON task (device_id) WHERE finished_at IS NULL;
+
+-- An upgrade of many devices. Texts are as its command gave them. state, reason, mode, gate: see
+-- words.h. prepared: 0 its tasks aren't made yet, 1 they are being made, device by device up to
+-- prepared_to, 2 all are there.
+CREATE TABLE batch (
+    id                  INTEGER PRIMARY KEY AUTOINCREMENT,
+    product_id          INTEGER NOT NULL REFERENCES product (id),
+    firmware_id         INTEGER NOT NULL,
+    version             TEXT NOT NULL,
+    name                TEXT NOT NULL CHECK (length(CAST (name AS BLOB)) <= 256),
+    mode                INTEGER NOT NULL CHECK (mode BETWEEN 0 AND 1),
+    state               INTEGER NOT NULL CHECK (state BETWEEN 0 AND 6),
+    reason              INTEGER NOT NULL CHECK (reason BETWEEN 0 AND 4),
+    target              TEXT NOT NULL, -- JSON, or ''
+    named               INTEGER NOT NULL CHECK (named IN (0, 1)), -- only devices of batch_device
+    gate                INTEGER NOT NULL CHECK (gate BETWEEN 0 AND 1),
+    rate_per_minute     INTEGER, -- NULL: no limit
+    max_in_flight       INTEGER NOT NULL CHECK (max_in_flight > 0),
+    threshold_percent   INTEGER CHECK (threshold_percent BETWEEN 1 AND 100),
+    threshold_min       INTEGER,
+    timeout_ms          INTEGER NOT NULL CHECK (timeout_ms > 0),
+    retry_max           INTEGER NOT NULL CHECK (retry_max BETWEEN 0 AND 10),
+    retry_delay_ms      INTEGER NOT NULL,
+    retry_on            TEXT NOT NULL,
+    flags               INTEGER NOT NULL, -- 1 override, 2 reinstall, 4 downgrades, 8 cancel all
+    start_at            INTEGER,
+    expire_at           INTEGER,
+    created_at          INTEGER NOT NULL,
+    started_at          INTEGER,
+    finished_at         INTEGER,
+    prepared            INTEGER NOT NULL CHECK (prepared BETWEEN 0 AND 2),
+    prepared_to         INTEGER NOT NULL, -- a device's id
+    retried_to          INTEGER, -- a task's id: retryBatch has come so far; NULL: none under way
+    excluded_on_version INTEGER NOT NULL,
+    excluded_busy       INTEGER NOT NULL,
+    excluded_held       INTEGER NOT NULL,
+    excluded_downgrade  INTEGER NOT NULL,
+    open_stages         INTEGER NOT NULL,
+    known_failures      INTEGER NOT NULL,
+    known_successes     INTEGER NOT NULL,
+    tokens              REAL NOT NULL,
+    tokens_at           INTEGER NOT NULL, -- service time
+    tallied             INTEGER NOT NULL CHECK (tallied IN (0, 1)), -- over, and every task ended
+    CHECK ((finished_at IS NULL) = (state < 5))
+) STRICT;
+
+CREATE INDEX batch_by_product ON batch (product_id, id);
+
+-- A batch without stages has one. The tallies are stored and kept while the batch says tallied;
+-- until then they are counted in memory.
+CREATE TABLE batch_stage (
+    batch_id     INTEGER NOT NULL REFERENCES batch (id),
+    seq          INTEGER NOT NULL CHECK (seq >= 0),
+    percent      REAL NOT NULL, -- cumulative, or 0: by count
+    count        INTEGER NOT NULL,
+    min_success  INTEGER NOT NULL CHECK (min_success BETWEEN 0 AND 100),
+    soak_ms      INTEGER NOT NULL,
+    manual       INTEGER NOT NULL CHECK (manual IN (0, 1)),
+    state        INTEGER NOT NULL CHECK (state BETWEEN 0 AND 2),
+    end_key      INTEGER NOT NULL, -- 64 bits, of the last device in the batch's order
+    opened_at    INTEGER,
+    passed_ms    INTEGER, -- service time at which enough had succeeded
+    waiting      INTEGER NOT NULL DEFAULT 0,
+    message_sent INTEGER NOT NULL DEFAULT 0,
+    downloading  INTEGER NOT NULL DEFAULT 0,
+    downloaded   INTEGER NOT NULL DEFAULT 0,
+    upgrading    INTEGER NOT NULL DEFAULT 0,
+    failed       INTEGER NOT NULL DEFAULT 0,
+    succeeded    INTEGER NOT NULL DEFAULT 0,
+    cancelled    INTEGER NOT NULL DEFAULT 0,
+    confirmed    INTEGER NOT NULL DEFAULT 0,
+    contradicted INTEGER NOT NULL DEFAULT 0,
+    overdue      INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (batch_id, seq)
+) STRICT, WITHOUT ROWID;
+
+-- The devices that were named for a batch that hasn't been prepared yet.
+CREATE TABLE batch_device (
+    batch_id  INTEGER NOT NULL REFERENCES batch (id),
+    device_id INTEGER NOT NULL,
+    PRIMARY KEY (batch_id, device_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX batch_device_by_device ON batch_device (device_id);
 
 -- A task's history, chained from its newest entry back: appending touches no index.
 CREATE TABLE event (

@@ -7,6 +7,7 @@
 #ifndef OTA_COMMANDS_H
 #define OTA_COMMANDS_H
 
+#include "../batch.h"
 #include "../control.h"
 #include "../fields.h"
 
@@ -19,6 +20,12 @@ OTA_COMMANDS(OTA_X)
 OTA_CHECKED enum ota_err ota_call_product(struct ota_call *call, struct ota_product **product);
 OTA_CHECKED enum ota_err ota_call_device(struct ota_call *call, struct ota_product **product,
                                          struct ota_device **device);
+/* The firmware that the field version names, which devices can fetch. */
+OTA_CHECKED enum ota_err ota_call_target(struct ota_call *call, const struct ota_product *product,
+                                         struct ota_firmware **firmware);
+OTA_CHECKED enum ota_err ota_call_batch(struct ota_call *call, struct ota_batch **batch);
+/* retry.on as it is stored: "timeout,-1". */
+void ota_call_retry_on(const json_t *retry, char *text, size_t size);
 /* By the field task. */
 OTA_CHECKED enum ota_err ota_call_task(struct ota_call *call, struct ota_task_row *row);
 
@@ -56,6 +63,8 @@ OTA_CHECKED enum ota_err ota_page_close_at(struct ota_call *call, struct ota_pag
 
 json_t *ota_show_task(struct ota_core *core, const struct ota_task_row *row);
 json_t *ota_show_device(struct ota_core *core, const struct ota_device_row *row);
+/* An object with a count for each status. */
+json_t *ota_show_counts(const struct ota_tally *tally);
 json_t *ota_show_firmware(const char *product, const struct ota_firmware_row *row);
 
 #endif

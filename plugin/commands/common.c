@@ -46,6 +46,33 @@ enum ota_err ota_call_task(struct ota_call *call, struct ota_task_row *row)
     return err;
 }
 
+enum ota_err ota_call_target(struct ota_call *call, const struct ota_product *product,
+                             struct ota_firmware **firmware)
+{
+    const char *version = ota_field_text(call->fields, "version");
+    *firmware = ota_fleet_firmware_of(&call->core->fleet, product->id, version);
+    if (*firmware == NULL) {
+        return ota_error_set(&call->error, OTA_NOT_FOUND, "version",
+                             "product %s has no firmware %s: upload it first", product->name,
+                             version);
+    }
+    if (call->core->settings.download_url[0] == '\0') {
+        return ota_error_set(&call->error, OTA_UNAVAILABLE, NULL,
+                             "downloads are off (option download_listen): devices could not fetch "
+                             "anything");
+    }
+    return OTA_OK;
+}
+
+enum ota_err ota_call_batch(struct ota_call *call, struct ota_batch **batch)
+{
+    int64_t id = ota_field_int(call->fields, "batch", 0);
+    *batch = ota_fleet_batch(&call->core->fleet, id);
+    return *batch != NULL ? OTA_OK
+                          : ota_error_set(&call->error, OTA_NOT_FOUND, "batch",
+                                          "there is no batch %lld", (long long)id);
+}
+
 enum ota_err ota_call_answer(struct ota_call *call, const char *key, json_t *value)
 {
     if (value == NULL || json_object_set_new(call->data, key, value) != 0) {

@@ -2,22 +2,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../batches.h"
+#include "../prepare.h"
 #include "../tasks.h"
 #include "commands.h"
 
 /* --- upgradeDevice ------------------------------------------------------------------------------
  */
-
-/* Whether the target is older than what the device runs; a version never uploaded has no order. */
-static bool is_downgrade(const struct ota_core *core, const struct ota_device *device,
-                         const struct ota_firmware *target)
-{
-    const struct ota_firmware *present =
-        device->version != NULL
-            ? ota_fleet_firmware_of(&core->fleet, device->product->id, device->version->text)
-            : NULL;
-    return present != NULL && target->row.order < present->row.order;
-}
 
 static bool runs(const struct ota_device *device, const char *version)
 {
@@ -38,7 +29,7 @@ static enum ota_err check_state(struct ota_call *call, const struct ota_device *
                              "device %s runs %s already: say reinstall to install it again",
                              device->name, target);
     }
-    if (is_downgrade(call->core, device, firmware) &&
+    if (ota_prepare_is_downgrade(call->core, device, firmware) &&
         !ota_field_bool(call->fields, "allowDowngrade")) {
         return ota_error_set(&call->error, OTA_CONFLICT, "version",
                              "%s is older than the %s that device %s runs: say allowDowngrade if "
@@ -53,8 +44,9 @@ static enum ota_err check_state(struct ota_call *call, const struct ota_device *
     return OTA_OK;
 }
 
-static void join_reasons(const json_t *on, char *text, size_t size)
+void ota_call_retry_on(const json_t *retry, char *text, size_t size)
 {
+    const json_t *on = json_object_get(retry, "on");
     size_t used = 0;
     text[0] = '\0';
     for (size_t i = 0; i < json_array_size(on) && used < size; i++) {
@@ -86,7 +78,7 @@ static enum ota_err create(struct ota_call *call, struct ota_device *device,
 {
     char retry_on[64];
     const json_t *retry = json_object_get(call->fields, "retry");
-    join_reasons(json_object_get(retry, "on"), retry_on, sizeof retry_on);
+    ota_call_retry_on(retry, retry_on, sizeof retry_on);
     int64_t preset = call->core->settings.upgrade_timeout_ms / 1000;
     struct ota_task_order order = {
         .device = device,
@@ -115,17 +107,10 @@ enum ota_err ota_cmd_upgrade_device(struct ota_call *call)
     if (err != OTA_OK) {
         return err;
     }
-    const char *version = ota_field_text(call->fields, "version");
-    struct ota_firmware *firmware = ota_fleet_firmware_of(&call->core->fleet, product->id, version);
-    if (firmware == NULL) {
-        return ota_error_set(&call->error, OTA_NOT_FOUND, "version",
-                             "product %s has no firmware %s: upload it first", product->name,
-                             version);
-    }
-    if (call->core->settings.download_url[0] == '\0') {
-        return ota_error_set(&call->error, OTA_UNAVAILABLE, NULL,
-                             "downloads are off (option download_listen): devices could not fetch "
-                             "anything");
+    struct ota_firmware *firmware;
+    err = ota_call_target(call, product, &firmware);
+    if (err != OTA_OK) {
+        return err;
     }
     err = check_state(call, device, firmware);
     return err == OTA_OK ? create(call, device, firmware) : err;
@@ -187,6 +172,12 @@ enum ota_err ota_cmd_retry_task(struct ota_call *call)
     }
     struct ota_device *device = ota_fleet_device_by_id(&call->core->fleet, row.device_id);
     err = check_retry(call, &row, device);
+    if (err != OTA_OK) {
+        return err;
+    }
+    struct ota_batch *batch =
+        row.batch_id != 0 ? ota_fleet_batch(&call->core->fleet, row.batch_id) : NULL;
+    err = batch != NULL ? ota_batches_revive(call->core, batch, &call->error) : OTA_OK;
     if (err != OTA_OK) {
         return err;
     }

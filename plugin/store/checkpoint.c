@@ -30,6 +30,7 @@ struct ota_checkpoint {
     bool stop;
     unsigned rounds; /* checkpoints that have ended */
     int hold_pages;  /* the writer's: where it is held the next time */
+    int pages;       /* of the WAL at the last commit; 0 once all were copied */
 };
 
 static struct timespec deadline_in(int ms)
@@ -75,6 +76,7 @@ static void work_once(struct ota_checkpoint *checkpoint)
     bool complete = checkpoint_once(checkpoint);
     (void)pthread_mutex_lock(&checkpoint->lock);
     checkpoint->running = false;
+    checkpoint->pages = complete ? 0 : checkpoint->pages;
     checkpoint->rounds++;
     (void)pthread_cond_broadcast(&checkpoint->done);
     if (!complete) {
@@ -196,6 +198,7 @@ void ota_checkpoint_note(struct ota_checkpoint *checkpoint, int pages)
         return;
     }
     (void)pthread_mutex_lock(&checkpoint->lock);
+    checkpoint->pages = pages;
     if (!checkpoint->wanted) {
         checkpoint->wanted = true;
         (void)pthread_cond_signal(&checkpoint->wake);
@@ -208,4 +211,12 @@ void ota_checkpoint_note(struct ota_checkpoint *checkpoint, int pages)
         checkpoint->hold_pages = pages + OTA_WAL_HARD_PAGES / 4;
     }
     (void)pthread_mutex_unlock(&checkpoint->lock);
+}
+
+bool ota_checkpoint_is_behind(struct ota_checkpoint *checkpoint)
+{
+    (void)pthread_mutex_lock(&checkpoint->lock);
+    bool behind = checkpoint->pages >= OTA_WAL_HARD_PAGES / 2;
+    (void)pthread_mutex_unlock(&checkpoint->lock);
+    return behind;
 }

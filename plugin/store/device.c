@@ -219,20 +219,6 @@ enum ota_err ota_device_load(struct ota_store *store, ota_device_fn fn, void *da
     return ota_query_end(&query);
 }
 
-/* Whether the word is one of the words, between which there is one space. */
-static bool has_word(const char *words, const char *word)
-{
-    size_t len = strlen(word);
-    while (*words != '\0') {
-        size_t next = strcspn(words, " ");
-        if (next == len && memcmp(words, word, len) == 0) {
-            return true;
-        }
-        words += next + (words[next] == ' ');
-    }
-    return false;
-}
-
 static bool is_online(const struct ota_store *store, int64_t id)
 {
     return store->online != NULL && store->online(store->online_data, id);
@@ -242,7 +228,7 @@ static bool matches(const struct ota_store *store, const struct ota_device_filte
                     const struct ota_device_row *row)
 {
     return (filter->version == NULL || strcmp(filter->version, row->version) == 0) &&
-           (filter->tag == NULL || has_word(row->tags, filter->tag)) &&
+           (filter->tag == NULL || ota_tags_have(row->tags, filter->tag, strlen(filter->tag))) &&
            (filter->online == NULL || *filter->online == is_online(store, row->id));
 }
 
@@ -315,31 +301,19 @@ enum ota_err ota_device_versions(struct ota_store *store, int64_t id, int64_t be
     return ota_query_end(&query);
 }
 
-/* Runs a statement that does away with at most *budget rows of the device. */
-static enum ota_err purge_some(struct ota_store *store, int which, int64_t id, int *budget,
-                               struct ota_error *error)
-{
-    struct ota_query query;
-    begin(&query, store, which, error);
-    ota_bind_int(&query, ":id", id);
-    ota_bind_int(&query, ":rows", *budget);
-    enum ota_err err = ota_query_write(&query);
-    if (err == OTA_OK) {
-        *budget -= sqlite3_changes(store->conn.db);
-    }
-    return err;
-}
-
 /* The row itself goes last, when the budget has outlived all that refers to it. */
 static enum ota_err purge_one(struct ota_store *store, int64_t id, int *budget,
                               struct ota_error *error)
 {
     enum ota_err err = ota_task_purge(store, id, budget, error);
     if (err == OTA_OK && *budget > 0) {
-        err = purge_some(store, VERSIONS_PURGE, id, budget, error);
+        err = ota_purge_some(store, OTA_TABLE_DEVICE, VERSIONS_PURGE, id, budget, error);
     }
     if (err == OTA_OK && *budget > 0) {
-        err = purge_some(store, UNBIND, id, budget, error);
+        err = ota_purge_some(store, OTA_TABLE_DEVICE, UNBIND, id, budget, error);
+    }
+    if (err == OTA_OK && *budget > 0) {
+        err = ota_batch_unname_device(store, id, budget, error);
     }
     if (err == OTA_OK && *budget > 0) {
         err = ota_write_id(store, OTA_TABLE_DEVICE, DELETE, id, error);

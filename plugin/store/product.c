@@ -129,20 +129,6 @@ enum ota_err ota_product_load_versions(struct ota_store *store, ota_product_vers
     return ota_query_end(&query);
 }
 
-static enum ota_err purge_versions(struct ota_store *store, int64_t id, int *budget,
-                                   struct ota_error *error)
-{
-    struct ota_query query;
-    begin(&query, store, VERSIONS_PURGE, error);
-    ota_bind_int(&query, ":id", id);
-    ota_bind_int(&query, ":rows", *budget);
-    enum ota_err err = ota_query_write(&query);
-    if (err == OTA_OK) {
-        *budget -= sqlite3_changes(store->conn.db);
-    }
-    return err;
-}
-
 enum ota_err ota_product_doom(struct ota_store *store, int64_t id, struct ota_error *error)
 {
     return ota_write_id(store, OTA_TABLE_PRODUCT, DOOM, id, error);
@@ -169,7 +155,10 @@ static enum ota_err purge_one(struct ota_store *store, int64_t id, int *budget,
         err = ota_upload_purge(store, id, budget, error);
     }
     if (err == OTA_OK && *budget > 0) {
-        err = purge_versions(store, id, budget, error);
+        err = ota_batch_purge(store, id, budget, error);
+    }
+    if (err == OTA_OK && *budget > 0) {
+        err = ota_purge_some(store, OTA_TABLE_PRODUCT, VERSIONS_PURGE, id, budget, error);
     }
     if (err == OTA_OK && *budget > 0) {
         err = ota_write_id(store, OTA_TABLE_PRODUCT, DELETE, id, error);

@@ -8,7 +8,8 @@ static const struct ota_table *const tables[OTA_TABLE_COUNT] = {
     [OTA_TABLE_STORE] = &ota_table_store,       [OTA_TABLE_PRODUCT] = &ota_table_product,
     [OTA_TABLE_FIRMWARE] = &ota_table_firmware, [OTA_TABLE_UPLOAD] = &ota_table_upload,
     [OTA_TABLE_DEVICE] = &ota_table_device,     [OTA_TABLE_TASK] = &ota_table_task,
-    [OTA_TABLE_REQUEST] = &ota_table_request,   [OTA_TABLE_READER] = &ota_table_reader,
+    [OTA_TABLE_BATCH] = &ota_table_batch,       [OTA_TABLE_REQUEST] = &ota_table_request,
+    [OTA_TABLE_READER] = &ota_table_reader,
 };
 
 const struct ota_table *ota_table_of(enum ota_table_id id)
@@ -195,6 +196,14 @@ void ota_bind_int(struct ota_query *query, const char *name, int64_t value)
     }
 }
 
+void ota_bind_double(struct ota_query *query, const char *name, double value)
+{
+    int index = parameter(query, name);
+    if (index != 0) {
+        bound(query, sqlite3_bind_double(query->statement, index, value));
+    }
+}
+
 void ota_bind_id(struct ota_query *query, const char *name, int64_t value)
 {
     /* What isn't bound is NULL: ota_query_end clears the bindings. */
@@ -242,6 +251,11 @@ bool ota_query_row(struct ota_query *query)
 int64_t ota_next_int(struct ota_query *query)
 {
     return sqlite3_column_int64(query->statement, query->column++);
+}
+
+double ota_next_double(struct ota_query *query)
+{
+    return sqlite3_column_double(query->statement, query->column++);
 }
 
 /* A column that isn't there is NULL, or one for which memory was out. */
@@ -343,4 +357,18 @@ enum ota_err ota_read_id(struct ota_store *store, enum ota_table_id table, int w
         *value = ota_next_int(&query);
     }
     return ota_query_end_found(&query, found);
+}
+
+enum ota_err ota_purge_some(struct ota_store *store, enum ota_table_id table, int which, int64_t id,
+                            int *budget, struct ota_error *error)
+{
+    struct ota_query query;
+    ota_query_begin(&query, &store->conn, table, which, error);
+    ota_bind_int(&query, ":id", id);
+    ota_bind_int(&query, ":rows", *budget);
+    enum ota_err err = ota_query_write(&query);
+    if (err == OTA_OK) {
+        *budget -= sqlite3_changes(store->conn.db);
+    }
+    return err;
 }

@@ -224,6 +224,11 @@ enum ota_err ota_store_set_service_ms(struct ota_store *store, int64_t service_m
     return ota_query_write_row(&query);
 }
 
+bool ota_store_is_pressed(struct ota_store *store)
+{
+    return ota_checkpoint_is_behind(store->checkpoint);
+}
+
 int64_t ota_store_bytes(struct ota_store *store)
 {
     struct stat file;

@@ -22,6 +22,7 @@
 
 #include "../util/error.h"
 #include "../util/names.h"
+#include "../util/stage.h"
 #include "../util/words.h"
 
 #define OTA_SHA256_HEX    64
@@ -86,7 +87,7 @@ struct ota_device_row {
     int64_t version_at;                /* 0 as above */
     int64_t last_seen_at;              /* 0: never */
     int64_t created_at;
-    int64_t last_task;  /* 0: none */
+    int64_t last_task;  /* where that isn't the newest one; 0 */
     int64_t gateway_id; /* 0: none */
 };
 
@@ -119,6 +120,52 @@ struct ota_task_row {
     int64_t deadline;     /* service ms; 0: no clock runs */
     int64_t settle_until; /* service ms; 0: not succeeded */
     int64_t last_event;   /* 0: none */
+};
+
+/* Bits of a batch's flags; stored. */
+#define OTA_BATCH_OVERRIDE   1u
+#define OTA_BATCH_REINSTALL  2u
+#define OTA_BATCH_DOWNGRADE  4u
+#define OTA_BATCH_CANCEL_ALL 8u  /* cancelled together with what was under way */
+#define OTA_BATCH_RECOUNT    16u /* retrying means: only count again what is unproved */
+
+enum ota_prepared { OTA_PREPARED_NOT, OTA_PREPARED_PARTLY, OTA_PREPARED_FULLY };
+
+struct ota_batch_row {
+    int64_t id;
+    int64_t product_id;
+    int64_t firmware_id;
+    char version[OTA_VERSION_MAX + 1];
+    char name[OTA_TEXT_MAX + 1];
+    enum ota_batch_mode mode;
+    enum ota_batch_state state;
+    enum ota_batch_reason reason;
+    bool named; /* only devices of its list */
+    enum ota_gate gate;
+    int64_t rate_per_minute; /* 0: no limit */
+    int64_t max_in_flight;
+    int threshold_percent; /* 0: none */
+    int64_t threshold_min;
+    int64_t timeout_ms;
+    int retry_max;
+    int64_t retry_delay_ms;
+    char retry_on[64];
+    unsigned flags;
+    int64_t start_at;  /* 0: at once */
+    int64_t expire_at; /* 0: never */
+    int64_t created_at;
+    int64_t started_at;  /* 0: not yet */
+    int64_t finished_at; /* 0: it isn't over */
+    enum ota_prepared prepared;
+    int64_t prepared_to; /* devices up to this id were looked at */
+    bool retrying;
+    int64_t retried_to; /* tasks up to this id were looked at */
+    uint32_t excluded[OTA_EXCLUSION_COUNT];
+    int64_t open_stages; /* the first so many */
+    int64_t known_failures;
+    int64_t known_successes;
+    struct ota_bucket bucket;
+    bool tallied; /* over, every task ended, and its stages' tallies are stored */
 };
 
 struct ota_event_row {
@@ -162,6 +209,9 @@ OTA_CHECKED enum ota_err ota_store_meta(struct ota_store *store, struct ota_meta
                                         struct ota_error *error);
 OTA_CHECKED enum ota_err ota_store_set_service_ms(struct ota_store *store, int64_t service_ms,
                                                   struct ota_error *error);
+
+/* Whether so much waits to be checkpointed that bulk work should pause: else the writer is held. */
+bool ota_store_is_pressed(struct ota_store *store);
 
 /* Bytes of the database file, without its WAL; -1 where that can't be told. */
 int64_t ota_store_bytes(struct ota_store *store);
@@ -317,7 +367,7 @@ struct ota_task_filter {
     enum ota_shown shown;
 };
 
-/* Fills row->id and sets the device's last_task. A second unfinished one is OTA_CONFLICT. */
+/* Fills row->id. A second unfinished one is OTA_CONFLICT. */
 OTA_CHECKED enum ota_err ota_task_insert(struct ota_store *store, struct ota_task_row *row,
                                          struct ota_error *error);
 OTA_CHECKED enum ota_err ota_task_get(struct ota_store *store, int64_t id, struct ota_task_row *row,
@@ -331,6 +381,28 @@ OTA_CHECKED enum ota_err ota_task_change(struct ota_store *store, struct ota_tas
                                          struct ota_error *error);
 OTA_CHECKED enum ota_err ota_task_set_percent(struct ota_store *store, int64_t id, int percent,
                                               struct ota_error *error);
+/* Tasks of the batch with an id above `after`, in id order, until fn says stop. */
+OTA_CHECKED enum ota_err ota_task_of_batch(struct ota_store *store, int64_t batch_id, int64_t after,
+                                           ota_task_fn fn, void *data, struct ota_error *error);
+OTA_CHECKED enum ota_err ota_task_of_device(struct ota_store *store, int64_t device_id,
+                                            ota_task_fn fn, void *data, struct ota_error *error);
+/* The same as of a batch, of a product. */
+OTA_CHECKED enum ota_err ota_task_of_product(struct ota_store *store, int64_t product_id,
+                                             int64_t after, ota_task_fn fn, void *data,
+                                             struct ota_error *error);
+/* The device's newest task in the batch. */
+OTA_CHECKED enum ota_err ota_task_in_batch(struct ota_store *store, int64_t device_id,
+                                           int64_t batch_id, struct ota_task_row *row,
+                                           struct ota_error *error);
+/* How many tasks of the batch the device has or had. */
+OTA_CHECKED enum ota_err ota_task_count_in_batch(struct ota_store *store, int64_t device_id,
+                                                 int64_t batch_id, int *count,
+                                                 struct ota_error *error);
+/* Each device's last task, in device order; where an older one was tried again, both are told, the
+ * last one later. */
+typedef bool (*ota_last_task_fn)(void *data, int64_t device_id, int64_t task_id);
+OTA_CHECKED enum ota_err ota_task_load_last(struct ota_store *store, ota_last_task_fn fn,
+                                            void *data, struct ota_error *error);
 /* All unfinished ones, in id order, for filling memory at start. */
 OTA_CHECKED enum ota_err ota_task_load(struct ota_store *store, ota_task_fn fn, void *data,
                                        struct ota_error *error);
@@ -343,6 +415,46 @@ OTA_CHECKED enum ota_err ota_task_list(struct ota_store *store,
 /* The history of a task, oldest first; of a long one the last OTA_EVENTS_MAX. */
 OTA_CHECKED enum ota_err ota_task_events(struct ota_store *store, int64_t id, ota_event_fn fn,
                                          void *data, struct ota_error *error);
+
+/* --- batch.c ------------------------------------------------------------------------------- */
+
+/* false: stop. target is JSON or "". */
+typedef bool (*ota_batch_fn)(void *data, const struct ota_batch_row *row, const char *target);
+typedef bool (*ota_stage_fn)(void *data, int64_t batch_id, const struct ota_stage *stage);
+typedef bool (*ota_id_fn)(void *data, int64_t id);
+
+/* Fills row->id and stores its stages. */
+OTA_CHECKED enum ota_err ota_batch_insert(struct ota_store *store, struct ota_batch_row *row,
+                                          const char *target, const struct ota_stage *stages,
+                                          size_t stage_count, struct ota_error *error);
+/* Writes all of row that can change. */
+OTA_CHECKED enum ota_err ota_batch_update(struct ota_store *store, const struct ota_batch_row *row,
+                                          struct ota_error *error);
+OTA_CHECKED enum ota_err ota_batch_set_bucket(struct ota_store *store, int64_t id,
+                                              const struct ota_bucket *bucket,
+                                              struct ota_error *error);
+/* Writes the stage's state, size, end and tally. */
+OTA_CHECKED enum ota_err ota_batch_update_stage(struct ota_store *store, int64_t id, size_t seq,
+                                                const struct ota_stage *stage,
+                                                struct ota_error *error);
+/* All, and their stages in order, for filling memory at start; of doomed products none. */
+OTA_CHECKED enum ota_err ota_batch_load(struct ota_store *store, ota_batch_fn fn, void *data,
+                                        struct ota_error *error);
+OTA_CHECKED enum ota_err ota_batch_load_stages(struct ota_store *store, ota_stage_fn fn, void *data,
+                                               struct ota_error *error);
+/* Puts a device on the batch's list; fine where it is there. */
+OTA_CHECKED enum ota_err ota_batch_name_device(struct ota_store *store, int64_t id,
+                                               int64_t device_id, struct ota_error *error);
+/* Devices of the list with an id above `after`, in order. */
+OTA_CHECKED enum ota_err ota_batch_named(struct ota_store *store, int64_t id, int64_t after,
+                                         ota_id_fn fn, void *data, struct ota_error *error);
+OTA_CHECKED enum ota_err ota_batch_is_named(struct ota_store *store, int64_t id, int64_t device_id,
+                                            bool *named, struct ota_error *error);
+OTA_CHECKED enum ota_err ota_batch_count_named(struct ota_store *store, int64_t id, int64_t *count,
+                                               struct ota_error *error);
+/* Forgets up to `rows` of the list; *left: whether there is more. */
+OTA_CHECKED enum ota_err ota_batch_unname(struct ota_store *store, int64_t id, int rows, bool *left,
+                                          struct ota_error *error);
 
 /* --- request.c ----------------------------------------------------------------------------- */
 

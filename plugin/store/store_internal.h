@@ -33,6 +33,7 @@ enum ota_table_id {
     OTA_TABLE_UPLOAD,
     OTA_TABLE_DEVICE,
     OTA_TABLE_TASK,
+    OTA_TABLE_BATCH,
     OTA_TABLE_REQUEST,
     OTA_TABLE_READER,
     OTA_TABLE_COUNT
@@ -44,6 +45,7 @@ extern const struct ota_table ota_table_firmware;
 extern const struct ota_table ota_table_upload;
 extern const struct ota_table ota_table_device;
 extern const struct ota_table ota_table_task;
+extern const struct ota_table ota_table_batch;
 extern const struct ota_table ota_table_request;
 extern const struct ota_table ota_table_reader;
 
@@ -109,6 +111,7 @@ void ota_query_begin(struct ota_query *query, const struct ota_conn *conn, enum 
                      int which, struct ota_error *error);
 
 void ota_bind_int(struct ota_query *query, const char *name, int64_t value);
+void ota_bind_double(struct ota_query *query, const char *name, double value);
 /* 0 and "" are stored as NULL. */
 void ota_bind_id(struct ota_query *query, const char *name, int64_t value);
 void ota_bind_word(struct ota_query *query, const char *name, const char *text);
@@ -119,6 +122,7 @@ void ota_bind_blob(struct ota_query *query, const char *name, const void *bytes,
 /* Goes to the next row; false at the end and on failure. */
 bool ota_query_row(struct ota_query *query);
 /* Columns of the row, from the left to the right. NULL reads as 0 and "". */
+double ota_next_double(struct ota_query *query);
 int64_t ota_next_int(struct ota_query *query);
 void ota_next_text(struct ota_query *query, char *text, size_t size);
 /* Copies at most size bytes, and tells how many. */
@@ -133,6 +137,9 @@ OTA_CHECKED enum ota_err ota_query_end_found(struct ota_query *query, bool found
 OTA_CHECKED enum ota_err ota_query_write(struct ota_query *query);
 /* As above; OTA_NOT_FOUND where it changed no row. */
 OTA_CHECKED enum ota_err ota_query_write_row(struct ota_query *query);
+/* Runs a statement that does away with at most :rows = *budget rows of :id; counts *budget down. */
+OTA_CHECKED enum ota_err ota_purge_some(struct ota_store *store, enum ota_table_id table, int which,
+                                        int64_t id, int *budget, struct ota_error *error);
 /*
  * Statements without parameters but :id: one that writes, as ota_query_write_row, and one that
  * selects an integer, or nothing: OTA_NOT_FOUND. (DELETE … RETURNING would be a statement of
@@ -188,6 +195,8 @@ OTA_CHECKED enum ota_err ota_checkpoint_start(const char *path, struct ota_check
 void ota_checkpoint_stop(struct ota_checkpoint *checkpoint);
 /* The writer committed and its WAL is `pages` long now. */
 void ota_checkpoint_note(struct ota_checkpoint *checkpoint, int pages);
+/* Whether bulk work had better wait for it. */
+bool ota_checkpoint_is_behind(struct ota_checkpoint *checkpoint);
 
 /* --- what one table's file does for another's --------------------------------------------------
  */
@@ -201,6 +210,11 @@ OTA_CHECKED enum ota_err ota_firmware_purge(struct ota_store *store, int64_t pro
                                             int *budget, struct ota_error *error);
 OTA_CHECKED enum ota_err ota_upload_purge(struct ota_store *store, int64_t product_id, int *budget,
                                           struct ota_error *error);
+OTA_CHECKED enum ota_err ota_batch_purge(struct ota_store *store, int64_t product_id, int *budget,
+                                         struct ota_error *error);
+/* Takes a device that goes off all lists. */
+OTA_CHECKED enum ota_err ota_batch_unname_device(struct ota_store *store, int64_t device_id,
+                                                 int *budget, struct ota_error *error);
 OTA_CHECKED enum ota_err ota_image_doom(struct ota_store *store, int64_t image,
                                         struct ota_error *error);
 /* Whether the device has an unfinished task. */

@@ -5,8 +5,11 @@
 
 enum {
     INSERT,
-    PRODUCT_OF_DEVICE,
+    DEVICE,
     SET_LAST_TASK,
+    NEWEST,
+    LAST,
+    TRIED_AGAIN,
     GET,
     CHANGE,
     CHANGE_FINISHED,
@@ -16,6 +19,11 @@ enum {
     LIST_OF_PRODUCT,
     LIST_OF_DEVICE,
     LIST_OF_BATCH,
+    OF_BATCH,
+    OF_DEVICE,
+    OF_PRODUCT,
+    IN_BATCH,
+    COUNT_IN_BATCH,
     BUSY,
     FIRST_OF_DEVICE,
     SET_LAST_EVENT,
@@ -53,8 +61,11 @@ static const char *const statements[] = {
                ":created_at, :finished_at, :last_event, :status, :confirmation, :ending, "
                ":attempt, :percent, :result_code, :device_message, :flags, :retries, :sent_at, "
                ":updated_at, :deadline_ms, :settle_until_ms)",
-    [PRODUCT_OF_DEVICE] = "SELECT product_id FROM device WHERE id = :id",
+    [DEVICE] = "SELECT product_id, last_task FROM device WHERE id = :id",
     [SET_LAST_TASK] = "UPDATE device SET last_task = :task WHERE id = :id",
+    [NEWEST] = "SELECT max(id) FROM task INDEXED BY task_by_device WHERE device_id = :id",
+    [LAST] = "SELECT device_id, max(id) FROM task INDEXED BY task_by_device GROUP BY device_id",
+    [TRIED_AGAIN] = "SELECT id, last_task FROM device WHERE last_task IS NOT NULL",
     [GET] = "SELECT " COLUMNS " FROM task WHERE id = :id",
     /* Naming finished_at in SET would rewrite its index's entry, a page more, even if it stays. */
     [CHANGE] = "UPDATE task SET " CHANGES " WHERE id = :id AND finished_at IS :finished_at",
@@ -71,6 +82,16 @@ static const char *const statements[] = {
                        "WHERE device_id = :key AND id < :before " NEWEST_FIRST,
     [LIST_OF_BATCH] = "SELECT " COLUMNS " FROM task INDEXED BY task_by_batch "
                       "WHERE batch_id = :key AND id < :before " NEWEST_FIRST,
+    [OF_BATCH] = "SELECT " COLUMNS " FROM task INDEXED BY task_by_batch "
+                 "WHERE batch_id = :key AND id > :after ORDER BY id",
+    [OF_DEVICE] = "SELECT " COLUMNS " FROM task INDEXED BY task_by_device "
+                  "WHERE device_id = :key AND id > :after ORDER BY id",
+    [OF_PRODUCT] = "SELECT " COLUMNS " FROM task INDEXED BY task_by_product "
+                   "WHERE product_id = :key AND id > :after ORDER BY id",
+    [IN_BATCH] = "SELECT " COLUMNS " FROM task INDEXED BY task_by_device "
+                 "WHERE device_id = :id AND batch_id = :batch ORDER BY id DESC LIMIT 1",
+    [COUNT_IN_BATCH] = "SELECT count(*) FROM task INDEXED BY task_by_device "
+                       "WHERE device_id = :id AND batch_id = :batch",
     [BUSY] = "SELECT EXISTS (SELECT 1 FROM task INDEXED BY task_unfinished "
              "WHERE device_id = :id AND finished_at IS NULL)",
     [FIRST_OF_DEVICE] = "SELECT id, last_event FROM task WHERE device_id = :id ORDER BY id LIMIT 1",
@@ -175,25 +196,39 @@ static enum ota_err set_last_task(struct ota_store *store, int64_t device_id, in
 {
     struct ota_query query;
     begin(&query, store, SET_LAST_TASK, error);
-    ota_bind_int(&query, ":task", task);
+    ota_bind_id(&query, ":task", task);
     ota_bind_int(&query, ":id", device_id);
     return ota_query_write_row(&query);
+}
+
+/* The task is the device's last one now, though newer ones may be there. */
+static enum ota_err make_last(struct ota_store *store, const struct ota_task_row *row,
+                              struct ota_error *error)
+{
+    int64_t newest = 0;
+    enum ota_err err = ota_read_id(store, OTA_TABLE_TASK, NEWEST, row->device_id, &newest, error);
+    return err == OTA_OK
+               ? set_last_task(store, row->device_id, newest != row->id ? row->id : 0, error)
+               : err;
 }
 
 enum ota_err ota_task_insert(struct ota_store *store, struct ota_task_row *row,
                              struct ota_error *error)
 {
-    int64_t product_id = 0;
-    enum ota_err err =
-        ota_read_id(store, OTA_TABLE_TASK, PRODUCT_OF_DEVICE, row->device_id, &product_id, error);
+    struct ota_query query;
+    begin(&query, store, DEVICE, error);
+    ota_bind_int(&query, ":id", row->device_id);
+    bool found = ota_query_row(&query);
+    int64_t product_id = found ? ota_next_int(&query) : 0;
+    bool older_is_last = found && !ota_next_is_null(&query);
+    enum ota_err err = ota_query_end_found(&query, found);
     if (err == OTA_OK) {
         err = insert_row(store, row, product_id, error);
     }
-    if (err != OTA_OK) {
-        return err;
+    int64_t id = err == OTA_OK ? sqlite3_last_insert_rowid(store->conn.db) : 0;
+    if (err == OTA_OK && older_is_last) {
+        err = set_last_task(store, row->device_id, 0, error);
     }
-    int64_t id = sqlite3_last_insert_rowid(store->conn.db);
-    err = set_last_task(store, row->device_id, id, error);
     if (err == OTA_OK) {
         row->id = id;
         row->product_id = product_id;
@@ -256,7 +291,7 @@ enum ota_err ota_task_change(struct ota_store *store, struct ota_task_row *row,
     if (err == OTA_NOT_FOUND) {
         err = write_change(store, CHANGE_FINISHED, row, last_event, error);
         if (err == OTA_OK && row->finished_at == 0) { /* an old task that is tried again */
-            err = set_last_task(store, row->device_id, row->id, error);
+            err = make_last(store, row, error);
         }
     }
     if (err == OTA_OK) {
@@ -275,19 +310,98 @@ enum ota_err ota_task_set_percent(struct ota_store *store, int64_t id, int perce
     return ota_query_write_row(&query);
 }
 
-enum ota_err ota_task_load(struct ota_store *store, ota_task_fn fn, void *data,
-                           struct ota_error *error)
+static enum ota_err tell_rows(struct ota_query *query, ota_task_fn fn, void *data)
 {
     struct ota_task_row row;
-    struct ota_query query;
-    begin(&query, store, LOAD, error);
-    while (ota_query_row(&query)) {
-        read_row(&query, &row);
+    while (ota_query_row(query)) {
+        read_row(query, &row);
         if (!fn(data, &row)) {
             break;
         }
     }
+    return ota_query_end(query);
+}
+
+enum ota_err ota_task_load(struct ota_store *store, ota_task_fn fn, void *data,
+                           struct ota_error *error)
+{
+    struct ota_query query;
+    begin(&query, store, LOAD, error);
+    return tell_rows(&query, fn, data);
+}
+
+static enum ota_err tell_rows_of(struct ota_store *store, int which, int64_t key, int64_t after,
+                                 ota_task_fn fn, void *data, struct ota_error *error)
+{
+    struct ota_query query;
+    begin(&query, store, which, error);
+    ota_bind_int(&query, ":key", key);
+    ota_bind_int(&query, ":after", after);
+    return tell_rows(&query, fn, data);
+}
+
+enum ota_err ota_task_of_batch(struct ota_store *store, int64_t batch_id, int64_t after,
+                               ota_task_fn fn, void *data, struct ota_error *error)
+{
+    return tell_rows_of(store, OF_BATCH, batch_id, after, fn, data, error);
+}
+
+enum ota_err ota_task_of_device(struct ota_store *store, int64_t device_id, ota_task_fn fn,
+                                void *data, struct ota_error *error)
+{
+    return tell_rows_of(store, OF_DEVICE, device_id, 0, fn, data, error);
+}
+
+enum ota_err ota_task_of_product(struct ota_store *store, int64_t product_id, int64_t after,
+                                 ota_task_fn fn, void *data, struct ota_error *error)
+{
+    return tell_rows_of(store, OF_PRODUCT, product_id, after, fn, data, error);
+}
+
+enum ota_err ota_task_in_batch(struct ota_store *store, int64_t device_id, int64_t batch_id,
+                               struct ota_task_row *row, struct ota_error *error)
+{
+    struct ota_query query;
+    begin(&query, store, IN_BATCH, error);
+    ota_bind_int(&query, ":id", device_id);
+    ota_bind_int(&query, ":batch", batch_id);
+    bool found = ota_query_row(&query);
+    if (found) {
+        read_row(&query, row);
+    }
+    return ota_query_end_found(&query, found);
+}
+
+enum ota_err ota_task_count_in_batch(struct ota_store *store, int64_t device_id, int64_t batch_id,
+                                     int *count, struct ota_error *error)
+{
+    struct ota_query query;
+    begin(&query, store, COUNT_IN_BATCH, error);
+    ota_bind_int(&query, ":id", device_id);
+    ota_bind_int(&query, ":batch", batch_id);
+    *count = ota_query_row(&query) ? (int)ota_next_int(&query) : 0;
     return ota_query_end(&query);
+}
+
+static enum ota_err tell_last(struct ota_store *store, int which, ota_last_task_fn fn, void *data,
+                              struct ota_error *error)
+{
+    struct ota_query query;
+    begin(&query, store, which, error);
+    while (ota_query_row(&query)) {
+        int64_t device_id = ota_next_int(&query);
+        if (!fn(data, device_id, ota_next_int(&query))) {
+            break;
+        }
+    }
+    return ota_query_end(&query);
+}
+
+enum ota_err ota_task_load_last(struct ota_store *store, ota_last_task_fn fn, void *data,
+                                struct ota_error *error)
+{
+    enum ota_err err = tell_last(store, LAST, fn, data, error);
+    return err == OTA_OK ? tell_last(store, TRIED_AGAIN, fn, data, error) : err;
 }
 
 static bool is_shown_as(const struct ota_store *store, const struct ota_task_row *row,

@@ -74,3 +74,15 @@ bool ota_name_is_hex(const char *text, size_t len)
     }
     return strspn(text, "0123456789abcdef") == len;
 }
+
+bool ota_tags_have(const char *tags, const char *tag, size_t len)
+{
+    while (*tags != '\0') {
+        size_t next = strcspn(tags, " ");
+        if (next == len && memcmp(tags, tag, len) == 0) {
+            return true;
+        }
+        tags += next + (tags[next] == ' ');
+    }
+    return false;
+}

@@ -38,6 +38,9 @@ bool ota_name_is_filename(const char *text, size_t len);
 /* At most OTA_TEXT_MAX bytes without control characters. The caller knows that it is UTF-8. */
 bool ota_name_is_text(const char *text, size_t len);
 
+/* Whether tags (sorted, one space between) has the tag of len bytes. */
+bool ota_tags_have(const char *tags, const char *tag, size_t len);
+
 /* Whether the NUL-terminated text is exactly len lower-case hex digits. */
 bool ota_name_is_hex(const char *text, size_t len);
 

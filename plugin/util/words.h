@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Owns: the states of a task, and what they are called: on the wire and to people.
+ * Owns: the states of tasks and batches, and what they are called: on the wire and to people.
  * Thread: any; constant tables. The numbers are stored in databases: never renumber.
  * Frees: nothing.
  */
@@ -68,6 +68,51 @@ enum ota_wait {
     OTA_WAIT_COUNT
 };
 
+/* Where a batch stands. Stored. From OTA_BATCH_CANCELLED on it is over. */
+enum ota_batch_state {
+    OTA_BATCH_DRAFT,
+    OTA_BATCH_SCHEDULED,
+    OTA_BATCH_PREPARING,
+    OTA_BATCH_RUNNING,
+    OTA_BATCH_PAUSED,
+    OTA_BATCH_CANCELLED,
+    OTA_BATCH_FINISHED,
+    OTA_BATCH_STATE_COUNT
+};
+
+/* What brought the batch there. Stored. */
+enum ota_batch_reason {
+    OTA_REASON_NONE,
+    OTA_REASON_ADMIN,
+    OTA_REASON_FAILURE_THRESHOLD,
+    OTA_REASON_STAGE_GATE,
+    OTA_REASON_EXPIRED,
+    OTA_REASON_COUNT
+};
+
+/* snapshot: the devices that match when it starts; continuous: also those that come to match. */
+enum ota_batch_mode { OTA_MODE_SNAPSHOT, OTA_MODE_CONTINUOUS, OTA_MODE_COUNT };
+
+/* What counts as an outcome of a task. Stored. */
+enum ota_gate { OTA_GATE_CONFIRMED, OTA_GATE_DONE, OTA_GATE_COUNT };
+
+/* Where a stage of a batch stands. */
+enum ota_stage_state {
+    OTA_STAGE_WAITING, /* not open yet */
+    OTA_STAGE_OPEN,
+    OTA_STAGE_PASSED, /* its gate was reached, or it was passed by an admin */
+    OTA_STAGE_STATE_COUNT
+};
+
+/* Why a device that matches a batch's target gets no task, in the order of looking. */
+enum ota_exclusion {
+    OTA_EXCLUDED_ON_VERSION,
+    OTA_EXCLUDED_BUSY,
+    OTA_EXCLUDED_HELD,
+    OTA_EXCLUDED_DOWNGRADE,
+    OTA_EXCLUSION_COUNT /* it gets one */
+};
+
 enum ota_role { OTA_ROLE_NONE, OTA_ROLE_VIEWER, OTA_ROLE_OPERATOR, OTA_ROLE_ADMIN };
 
 enum ota_shown ota_shown_of(enum ota_status status, bool online);
@@ -82,6 +127,19 @@ enum ota_shown ota_shown_parse(const char *name);
 /* NULL where nothing is shown (OTA_UNCONFIRMED, OTA_WAIT_NONE). */
 const char *ota_confirmation_name(enum ota_confirmation confirmation);
 const char *ota_wait_name(enum ota_wait wait);
+
+/* NULL for OTA_REASON_NONE. */
+const char *ota_batch_reason_name(enum ota_batch_reason reason);
+const char *ota_batch_state_name(enum ota_batch_state state);
+const char *ota_batch_mode_name(enum ota_batch_mode mode);
+const char *ota_gate_name(enum ota_gate gate);
+const char *ota_stage_state_name(enum ota_stage_state state);
+const char *ota_exclusion_name(enum ota_exclusion exclusion);
+
+/* The value whose wire name is name, or the enum's COUNT. */
+enum ota_batch_state ota_batch_state_parse(const char *name);
+enum ota_batch_mode ota_batch_mode_parse(const char *name);
+enum ota_gate ota_gate_parse(const char *name);
 
 const char *ota_role_name(enum ota_role role);
 

@@ -1,0 +1,831 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "batches.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker.h"
+#include "events.h"
+#include "prepare.h"
+#include "tasks.h"
+
+/* --- a change ----------------------------------------------------------------------------------
+ */
+
+struct ota_batch_change *ota_batches_change(struct ota_batch *batch)
+{
+    struct ota_batch_change *change = malloc(sizeof *change);
+    size_t size = batch->stage_count * sizeof *batch->stages;
+    struct ota_stage *stages = malloc(size);
+    if (change == NULL || stages == NULL) {
+        free(change);
+        free(stages);
+        return NULL;
+    }
+    memcpy(stages, batch->stages, size);
+    *change = (struct ota_batch_change){.batch = batch, .row = batch->row, .stages = stages};
+    return change;
+}
+
+void ota_batches_drop(struct ota_batch_change *change)
+{
+    if (change != NULL) {
+        free(change->stages);
+        free(change);
+    }
+}
+
+/* A firmware that a batch names which isn't over can't be deleted. */
+static void count_firmware(struct ota_core *core, const struct ota_batch *batch, int change)
+{
+    struct ota_firmware *firmware = ota_fleet_firmware(&core->fleet, batch->row.firmware_id);
+    if (firmware != NULL) {
+        firmware->batches += (uint32_t)change;
+    }
+}
+
+static void note_over(struct ota_core *core, const struct ota_batch *batch, bool was_over)
+{
+    bool over = ota_batch_is_over(batch);
+    if (over != was_over) {
+        count_firmware(core, batch, over ? -1 : 1);
+    }
+}
+
+/* The tallies of a settled batch know no overdue: that is for gates. */
+static void settle_stages(struct ota_stage *stages, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        stages[i].tally.overdue = 0;
+    }
+}
+
+static void take_stages(struct ota_batch *batch, const struct ota_stage *stages)
+{
+    for (size_t i = 0; i < batch->stage_count; i++) {
+        struct ota_tally tally = batch->stages[i].tally;
+        batch->stages[i] = stages[i];
+        batch->stages[i].tally = tally;
+    }
+}
+
+static bool ends_tasks(const struct ota_batch_row *row)
+{
+    return row->state == OTA_BATCH_CANCELLED || row->reason == OTA_REASON_EXPIRED;
+}
+
+/* A state that only tells that tasks are made now, or that all are, is no news to listeners. */
+static bool is_news(const struct ota_batch_row *before, const struct ota_batch_row *after)
+{
+    return before->state != after->state || before->reason != after->reason ||
+           before->open_stages != after->open_stages;
+}
+
+static void run_change(struct ota_core *core, struct ota_effect *effect)
+{
+    struct ota_batch_change *change = effect->item;
+    struct ota_batch *batch = change->batch;
+    struct ota_batch_row before = batch->row;
+    bool was_over = ota_batch_is_over(batch);
+    batch->row = change->row;
+    if (change->stages_too) {
+        take_stages(batch, change->stages);
+    }
+    if (batch->row.tallied && !before.tallied) {
+        ota_batch_forget_unproven(batch);
+        settle_stages(batch->stages, batch->stage_count);
+    }
+    if (!batch->row.tallied && before.tallied) {
+        batch->reviving = true;
+        batch->overdue_to = core->service_ms;
+    }
+    batch->reviving = batch->reviving && batch->row.retrying;
+    note_over(core, batch, was_over);
+    ota_fleet_list_batch(&core->fleet, batch);
+    if (ends_tasks(&batch->row) && !ends_tasks(&before)) {
+        batch->sweep_next = batch->tasks;
+    }
+    if (is_news(&before, &batch->row)) {
+        ota_events_batch(core, batch);
+    }
+    ota_core_wake(core, core->mono_now);
+    ota_batches_drop(change);
+}
+
+struct ota_batch_change *ota_batches_change_of(const struct ota_effect *effect)
+{
+    return effect->run == run_change ? effect->item : NULL;
+}
+
+static void drop_change(struct ota_core *core, struct ota_effect *effect)
+{
+    (void)core;
+    ota_batches_drop(effect->item);
+}
+
+static enum ota_err write_change(struct ota_core *core, struct ota_batch_change *change,
+                                 struct ota_error *error)
+{
+    const struct ota_batch *batch = change->batch;
+    bool settles = change->row.tallied && !batch->row.tallied;
+    if (settles) {
+        settle_stages(change->stages, batch->stage_count);
+    }
+    enum ota_err err = ota_batch_update(core->store, &change->row, error);
+    for (size_t i = 0; err == OTA_OK && (settles || change->stages_too) && i < batch->stage_count;
+         i++) {
+        err = ota_batch_update_stage(core->store, batch->row.id, i, &change->stages[i], error);
+    }
+    return err;
+}
+
+enum ota_err ota_batches_store(struct ota_core *core, struct ota_batch_change *change,
+                               struct ota_error *error)
+{
+    if (change == NULL) {
+        return ota_error_no_memory(error);
+    }
+    enum ota_err err = write_change(core, change, error);
+    struct ota_effect *effect =
+        err == OTA_OK ? ota_core_after(core, run_change, drop_change) : NULL;
+    if (effect == NULL) {
+        ota_batches_drop(change);
+        return err != OTA_OK ? err : ota_error_no_memory(error);
+    }
+    effect->item = change;
+    return OTA_OK;
+}
+
+/* --- making --------------------------------------------------------------------------------------
+ */
+
+static void run_created(struct ota_core *core, struct ota_effect *effect)
+{
+    const struct ota_batch *batch = effect->item;
+    count_firmware(core, batch, 1);
+    ota_events_batch(core, batch);
+    ota_core_wake(core, core->mono_now);
+}
+
+static void drop_created(struct ota_core *core, struct ota_effect *effect)
+{
+    ota_fleet_remove_batch(&core->fleet, effect->item);
+}
+
+static enum ota_err insert(struct ota_core *core, struct ota_batch_row *row,
+                           const struct ota_target *target, const struct ota_stage *stages,
+                           size_t stage_count, struct ota_error *error)
+{
+    char *text = ota_target_write(target);
+    if (text == NULL) {
+        return ota_error_no_memory(error);
+    }
+    enum ota_err err = ota_batch_insert(core->store, row, text, stages, stage_count, error);
+    free(text);
+    return err;
+}
+
+enum ota_err ota_batches_create(struct ota_core *core, struct ota_batch_row *row,
+                                struct ota_target *target, const struct ota_stage *stages,
+                                size_t stage_count, struct ota_error *error)
+{
+    enum ota_err err = OTA_OK;
+    if (core->fleet.live_count >= OTA_BATCHES_LIVE_MAX) {
+        err = ota_error_set(error, OTA_LIMIT_EXCEEDED, NULL,
+                            "there are %d batches that aren't over: cancel some first",
+                            OTA_BATCHES_LIVE_MAX);
+    }
+    if (err == OTA_OK) {
+        err = insert(core, row, target, stages, stage_count, error);
+    }
+    struct ota_effect *effect = err == OTA_OK ? ota_core_after(core, run_created, NULL) : NULL;
+    struct ota_batch *batch =
+        effect != NULL ? ota_fleet_add_batch(&core->fleet, row, target, stages, stage_count) : NULL;
+    if (effect == NULL) {
+        ota_target_free(target);
+    }
+    if (batch == NULL) {
+        return err != OTA_OK ? err : ota_error_no_memory(error);
+    }
+    effect->item = batch;
+    effect->drop = drop_created;
+    return OTA_OK;
+}
+
+/* --- what admins ask for -------------------------------------------------------------------------
+ */
+
+static enum ota_err wrong_state(const struct ota_batch *batch, const char *what,
+                                struct ota_error *error)
+{
+    return ota_error_set(error, OTA_CONFLICT, "batch", "batch %lld is %s: %s",
+                         (long long)batch->row.id, ota_batch_state_name(batch->row.state), what);
+}
+
+void ota_batches_set_off(struct ota_batch_row *row)
+{
+    int64_t now = ota_now_unix();
+    if (row->start_at > now) {
+        row->state = OTA_BATCH_SCHEDULED;
+        return;
+    }
+    row->state = OTA_BATCH_PREPARING;
+    row->prepared = OTA_PREPARED_PARTLY;
+    row->started_at = now;
+}
+
+enum ota_err ota_batches_start(struct ota_core *core, struct ota_batch *batch,
+                               struct ota_error *error)
+{
+    if (batch->row.state != OTA_BATCH_DRAFT) {
+        return wrong_state(batch, "only a draft can be started", error);
+    }
+    if (batch->target.json == NULL && !batch->row.named) {
+        return ota_error_set(error, OTA_CONFLICT, "batch",
+                             "batch %lld has neither a target nor devices: add some first "
+                             "(addBatchDevices)",
+                             (long long)batch->row.id);
+    }
+    struct ota_batch_change *change = ota_batches_change(batch);
+    if (change != NULL) {
+        ota_batches_set_off(&change->row);
+    }
+    return ota_batches_store(core, change, error);
+}
+
+/* An expiry is remembered: it says why tasks were cancelled, and that none is added. */
+static void set_state(struct ota_batch_row *row, enum ota_batch_state state,
+                      enum ota_batch_reason reason)
+{
+    row->state = state;
+    if (row->reason != OTA_REASON_EXPIRED) {
+        row->reason = reason;
+    }
+}
+
+static void fill_bucket(struct ota_batch_row *row, int64_t service_now)
+{
+    if (row->rate_per_minute > 0 && row->state == OTA_BATCH_RUNNING) {
+        ota_bucket_fill(&row->bucket, row->rate_per_minute, service_now);
+    }
+}
+
+enum ota_err ota_batches_pause(struct ota_core *core, struct ota_batch *batch,
+                               struct ota_error *error)
+{
+    enum ota_batch_state state = batch->row.state;
+    if (state != OTA_BATCH_SCHEDULED && state != OTA_BATCH_PREPARING &&
+        state != OTA_BATCH_RUNNING) {
+        return wrong_state(batch, "only what is scheduled, preparing or running can be paused",
+                           error);
+    }
+    struct ota_batch_change *change = ota_batches_change(batch);
+    if (change != NULL) {
+        fill_bucket(&change->row, core->service_ms);
+        set_state(&change->row, OTA_BATCH_PAUSED, OTA_REASON_ADMIN);
+    }
+    return ota_batches_store(core, change, error);
+}
+
+/* What has failed and succeeded so far is known from now on. */
+static void know_outcomes(struct ota_batch_change *change)
+{
+    struct ota_rollout rollout = ota_batch_rollout(change->batch);
+    uint32_t failures;
+    uint32_t successes;
+    ota_rollout_outcomes(&rollout, &failures, &successes);
+    change->row.known_failures = failures;
+    change->row.known_successes = successes;
+}
+
+static void open_next(struct ota_batch_change *change)
+{
+    struct ota_stage *stages = change->stages;
+    int64_t open = change->row.open_stages;
+    if (open > 0) {
+        stages[open - 1].state = OTA_STAGE_PASSED;
+    }
+    stages[open].state = OTA_STAGE_OPEN;
+    stages[open].opened_at = ota_now_unix();
+    change->row.open_stages = open + 1;
+    change->stages_too = true;
+}
+
+static void go_on(struct ota_batch_change *change, int64_t service_now)
+{
+    static const enum ota_batch_state states[] = {
+        [OTA_PREPARED_NOT] = OTA_BATCH_SCHEDULED,
+        [OTA_PREPARED_PARTLY] = OTA_BATCH_PREPARING,
+        [OTA_PREPARED_FULLY] = OTA_BATCH_RUNNING,
+    };
+    know_outcomes(change);
+    ota_bucket_skip(&change->row.bucket, service_now);
+    set_state(&change->row, states[change->row.prepared], OTA_REASON_NONE);
+}
+
+enum ota_err ota_batches_resume(struct ota_core *core, struct ota_batch *batch,
+                                struct ota_error *error)
+{
+    if (batch->row.state != OTA_BATCH_PAUSED) {
+        return wrong_state(batch, "only a paused batch can be resumed", error);
+    }
+    struct ota_batch_change *change = ota_batches_change(batch);
+    if (change != NULL) {
+        bool at_gate = batch->row.reason == OTA_REASON_STAGE_GATE &&
+                       (size_t)batch->row.open_stages < batch->stage_count;
+        go_on(change, core->service_ms);
+        if (at_gate) {
+            open_next(change);
+        }
+    }
+    return ota_batches_store(core, change, error);
+}
+
+enum ota_err ota_batches_advance(struct ota_core *core, struct ota_batch *batch,
+                                 struct ota_error *error)
+{
+    bool paused = batch->row.state == OTA_BATCH_PAUSED;
+    if ((batch->row.state != OTA_BATCH_RUNNING && !paused) ||
+        batch->row.prepared != OTA_PREPARED_FULLY) {
+        return wrong_state(batch, "stages open while a prepared batch is running or paused", error);
+    }
+    if ((size_t)batch->row.open_stages >= batch->stage_count) {
+        return wrong_state(batch, "its last stage is open already", error);
+    }
+    struct ota_batch_change *change = ota_batches_change(batch);
+    if (change != NULL) {
+        if (paused) {
+            go_on(change, core->service_ms);
+        }
+        open_next(change);
+    }
+    return ota_batches_store(core, change, error);
+}
+
+enum ota_err ota_batches_cancel(struct ota_core *core, struct ota_batch *batch, bool with_running,
+                                struct ota_error *error)
+{
+    if (ota_batch_is_over(batch)) {
+        return wrong_state(batch, "it is over", error);
+    }
+    struct ota_batch_change *change = ota_batches_change(batch);
+    if (change != NULL) {
+        change->row.state = OTA_BATCH_CANCELLED;
+        change->row.reason = OTA_REASON_ADMIN;
+        change->row.finished_at = ota_now_unix();
+        change->row.retrying = false;
+        change->row.flags |= with_running ? OTA_BATCH_CANCEL_ALL : 0;
+    }
+    return ota_batches_store(core, change, error);
+}
+
+static enum ota_err check_retry(struct ota_core *core, const struct ota_batch *batch,
+                                struct ota_error *error)
+{
+    if (batch->row.reason == OTA_REASON_EXPIRED) {
+        return wrong_state(batch, "it has expired: make a new one", error);
+    }
+    if (ota_fleet_firmware(&core->fleet, batch->row.firmware_id) == NULL) {
+        return ota_error_set(error, OTA_CONFLICT, "batch",
+                             "firmware %s of batch %lld was deleted: upload it and make a new one",
+                             batch->row.version, (long long)batch->row.id);
+    }
+    return OTA_OK;
+}
+
+static void run_again(struct ota_batch_row *row)
+{
+    row->state = OTA_BATCH_RUNNING;
+    row->reason = OTA_REASON_NONE;
+    row->finished_at = 0;
+    row->tallied = false;
+    row->retrying = true;
+    row->retried_to = 0;
+}
+
+enum ota_err ota_batches_retry(struct ota_core *core, struct ota_batch *batch,
+                               struct ota_error *error)
+{
+    enum ota_batch_state state = batch->row.state;
+    if ((state != OTA_BATCH_RUNNING && state != OTA_BATCH_PAUSED && state != OTA_BATCH_FINISHED) ||
+        batch->row.prepared != OTA_PREPARED_FULLY) {
+        return wrong_state(batch, "only what is running, paused or finished can be retried", error);
+    }
+    enum ota_err err = check_retry(core, batch, error);
+    if (err != OTA_OK) {
+        return err;
+    }
+    struct ota_batch_change *change = ota_batches_change(batch);
+    if (change != NULL) {
+        if (state == OTA_BATCH_PAUSED) {
+            go_on(change, core->service_ms);
+        }
+        run_again(&change->row);
+        change->row.flags &= ~OTA_BATCH_RECOUNT;
+    }
+    return ota_batches_store(core, change, error);
+}
+
+enum ota_err ota_batches_revive(struct ota_core *core, struct ota_batch *batch,
+                                struct ota_error *error)
+{
+    if (!ota_batch_is_over(batch)) {
+        return OTA_OK;
+    }
+    if (batch->row.state == OTA_BATCH_CANCELLED) {
+        return wrong_state(batch, "its tasks can't be retried", error);
+    }
+    enum ota_err err = check_retry(core, batch, error);
+    if (err != OTA_OK) {
+        return err;
+    }
+    struct ota_batch_change *change = ota_batches_change(batch);
+    if (change != NULL) {
+        run_again(&change->row);
+        change->row.flags |= OTA_BATCH_RECOUNT;
+    }
+    return ota_batches_store(core, change, error);
+}
+
+/* --- what is due: sweeps -------------------------------------------------------------------------
+ */
+
+#define OTA_SWEPT_A_TICK   2000
+#define OTA_RETRIED_A_TICK 100
+
+/* Each task is planned anew: those that the batch ends are due for it. */
+static void sweep(struct ota_core *core, struct ota_batch *batch)
+{
+    for (int i = 0; i < OTA_SWEPT_A_TICK && batch->sweep_next != NULL; i++) {
+        struct ota_task *task = batch->sweep_next;
+        batch->sweep_next = task->next_of_batch;
+        ota_tasks_plan(core, task);
+    }
+}
+
+struct retry_slice {
+    struct ota_task_row rows[OTA_RETRIED_A_TICK];
+    int count;
+};
+
+static bool note_row(void *data, const struct ota_task_row *row)
+{
+    struct retry_slice *slice = data;
+    slice->rows[slice->count++] = *row;
+    return slice->count < OTA_RETRIED_A_TICK;
+}
+
+static enum ota_err retry_one(struct ota_core *core, struct ota_batch *batch,
+                              const struct ota_task_row *row, struct ota_error *error)
+{
+    struct ota_device *device = ota_fleet_device_by_id(&core->fleet, row->device_id);
+    bool recount = (batch->row.flags & OTA_BATCH_RECOUNT) != 0;
+    if (device == NULL || row->status != OTA_FAILED || recount || device->task != NULL ||
+        device->hold) {
+        return OTA_OK;
+    }
+    struct ota_upgrade_event event = {.kind = OTA_EV_RETRY, .service_now = core->service_ms};
+    bool changed;
+    return ota_tasks_settle(core, device, row, &event, &changed, error);
+}
+
+/* Of a batch that was settled: whose success is still unproved counts again. */
+static void recount(struct ota_batch *batch, const struct retry_slice *slice)
+{
+    for (int i = 0; batch->reviving && i < slice->count; i++) {
+        struct ota_upgrade up;
+        ota_upgrade_of_row(&slice->rows[i], &up);
+        ota_batch_recount(batch,
+                          &(struct ota_counted){.task_id = slice->rows[i].id,
+                                                .device_id = (uint32_t)slice->rows[i].device_id,
+                                                .up = &up});
+    }
+}
+
+static enum ota_err write_retries(struct ota_core *core, struct ota_batch *batch,
+                                  const struct retry_slice *slice, struct ota_error *error)
+{
+    enum ota_err err = OTA_OK;
+    for (int i = 0; err == OTA_OK && i < slice->count; i++) {
+        err = retry_one(core, batch, &slice->rows[i], error);
+    }
+    struct ota_batch_change *change = err == OTA_OK ? ota_batches_change(batch) : NULL;
+    if (err != OTA_OK) {
+        return err;
+    }
+    if (change != NULL && slice->count > 0) {
+        change->row.retried_to = slice->rows[slice->count - 1].id;
+    }
+    if (change != NULL && slice->count < OTA_RETRIED_A_TICK) {
+        change->row.retrying = false;
+    }
+    return ota_batches_store(core, change, error);
+}
+
+static enum ota_err retry_some(struct ota_core *core, struct ota_batch *batch,
+                               struct ota_error *error)
+{
+    struct retry_slice *slice = calloc(1, sizeof *slice);
+    if (slice == NULL) {
+        return ota_error_no_memory(error);
+    }
+    enum ota_err err = ota_task_of_batch(core->store, batch->row.id, batch->row.retried_to,
+                                         note_row, slice, error);
+    if (err == OTA_OK) {
+        err = ota_core_begin(core, error);
+    }
+    if (err == OTA_OK) {
+        recount(batch, slice);
+        err = write_retries(core, batch, slice, error);
+        err = err == OTA_OK ? ota_core_commit(core, error) : err;
+    }
+    if (err != OTA_OK) {
+        ota_core_rollback(core);
+    }
+    free(slice);
+    return err;
+}
+
+/* --- what is due: rules
+ * --------------------------------------------------------------------------- */
+
+static enum ota_err commit_change(struct ota_core *core, struct ota_batch_change *change,
+                                  struct ota_error *error)
+{
+    enum ota_err err = ota_core_begin(core, error);
+    if (err != OTA_OK) {
+        ota_batches_drop(change);
+        return err;
+    }
+    err = ota_batches_store(core, change, error);
+    if (err != OTA_OK) {
+        ota_core_rollback(core);
+        return err;
+    }
+    return ota_core_commit(core, error);
+}
+
+static void finish(struct ota_batch_row *row)
+{
+    row->state = OTA_BATCH_FINISHED;
+    row->reason = row->reason == OTA_REASON_EXPIRED ? OTA_REASON_EXPIRED : OTA_REASON_NONE;
+    row->finished_at = ota_now_unix();
+    row->tallied = true;
+}
+
+/* Service time 0 would say "not yet". */
+static int64_t passed_at(const struct ota_core *core)
+{
+    return core->service_ms > 0 ? core->service_ms : 1;
+}
+
+static void edit(const struct ota_core *core, struct ota_batch_change *change,
+                 enum ota_rollout_act act)
+{
+    struct ota_stage *last =
+        change->row.open_stages > 0 ? &change->stages[change->row.open_stages - 1] : NULL;
+    switch (act) {
+    case OTA_ROLLOUT_PAUSE_THRESHOLD:
+        set_state(&change->row, OTA_BATCH_PAUSED, OTA_REASON_FAILURE_THRESHOLD);
+        break;
+    case OTA_ROLLOUT_PAUSE_GATE:
+        set_state(&change->row, OTA_BATCH_PAUSED, OTA_REASON_STAGE_GATE);
+        break;
+    case OTA_ROLLOUT_PASS:
+    case OTA_ROLLOUT_UNPASS:
+        last->passed_ms = act == OTA_ROLLOUT_PASS ? passed_at(core) : 0;
+        change->stages_too = true;
+        break;
+    case OTA_ROLLOUT_ADVANCE:
+        open_next(change);
+        break;
+    case OTA_ROLLOUT_FINISH:
+        finish(&change->row);
+        break;
+    case OTA_ROLLOUT_NOTHING:
+        break;
+    }
+}
+
+static enum ota_err do_rules(struct ota_core *core, struct ota_batch *batch,
+                             struct ota_error *error)
+{
+    enum ota_err err = OTA_OK;
+    /* each pass opens a stage or ends it */
+    for (size_t i = 0; err == OTA_OK && i < 3 * batch->stage_count + 3; i++) {
+        struct ota_rollout rollout = ota_batch_rollout(batch);
+        enum ota_rollout_act act = ota_rollout_next(&rollout, core->service_ms);
+        if (act == OTA_ROLLOUT_NOTHING || ota_batch_is_over(batch)) {
+            return OTA_OK;
+        }
+        struct ota_batch_change *change = ota_batches_change(batch);
+        if (change == NULL) {
+            return ota_error_no_memory(error);
+        }
+        edit(core, change, act);
+        err = commit_change(core, change, error);
+    }
+    return err;
+}
+
+/* A known failure that is none any more must not hide a new one. */
+static enum ota_err forget_known(struct ota_core *core, struct ota_batch *batch,
+                                 struct ota_error *error)
+{
+    struct ota_rollout rollout = ota_batch_rollout(batch);
+    uint32_t failures;
+    uint32_t successes;
+    ota_rollout_outcomes(&rollout, &failures, &successes);
+    if (batch->row.known_failures <= failures && batch->row.known_successes <= successes) {
+        return OTA_OK;
+    }
+    struct ota_batch_change *change = ota_batches_change(batch);
+    if (change == NULL) {
+        return ota_error_no_memory(error);
+    }
+    if (change->row.known_failures > failures) {
+        change->row.known_failures = failures;
+    }
+    if (change->row.known_successes > successes) {
+        change->row.known_successes = successes;
+    }
+    return commit_change(core, change, error);
+}
+
+static enum ota_err expire(struct ota_core *core, struct ota_batch *batch, struct ota_error *error)
+{
+    struct ota_batch_change *change = ota_batches_change(batch);
+    if (change == NULL) {
+        return ota_error_no_memory(error);
+    }
+    change->row.reason = OTA_REASON_EXPIRED;
+    if (change->row.prepared == OTA_PREPARED_NOT) {
+        finish(&change->row);
+    } else if (change->row.state == OTA_BATCH_PREPARING) {
+        change->row.state = OTA_BATCH_RUNNING;
+    }
+    return commit_change(core, change, error);
+}
+
+static enum ota_err begin_preparing(struct ota_core *core, struct ota_batch *batch,
+                                    struct ota_error *error)
+{
+    struct ota_batch_change *change = ota_batches_change(batch);
+    if (change != NULL) {
+        ota_batches_set_off(&change->row);
+    }
+    return change != NULL ? commit_change(core, change, error) : ota_error_no_memory(error);
+}
+
+/* A cancelled batch whose last task has ended. */
+static enum ota_err settle(struct ota_core *core, struct ota_batch *batch, struct ota_error *error)
+{
+    struct ota_batch_change *change = ota_batches_change(batch);
+    if (change != NULL) {
+        change->row.tallied = true;
+    }
+    return change != NULL ? commit_change(core, change, error) : ota_error_no_memory(error);
+}
+
+static bool is_due(int64_t when)
+{
+    return when != 0 && ota_now_unix() >= when;
+}
+
+static bool is_expired(const struct ota_batch *batch)
+{
+    return batch->row.reason == OTA_REASON_EXPIRED;
+}
+
+static bool is_being_prepared(const struct ota_batch *batch)
+{
+    return batch->row.prepared == OTA_PREPARED_PARTLY && !is_expired(batch) &&
+           !ota_batch_is_over(batch);
+}
+
+/* Whether all its tasks are there, or none will follow. */
+static bool has_its_tasks(const struct ota_batch *batch)
+{
+    return batch->row.prepared == OTA_PREPARED_FULLY ||
+           (is_expired(batch) && batch->row.prepared == OTA_PREPARED_PARTLY);
+}
+
+static enum ota_err look_at(struct ota_core *core, struct ota_batch *batch, int64_t end,
+                            struct ota_error *error)
+{
+    enum ota_err err = OTA_OK;
+    ota_batch_let_overdue(batch, core->service_ms);
+    if (!ota_batch_is_over(batch) && !is_expired(batch) && is_due(batch->row.expire_at)) {
+        err = expire(core, batch, error);
+    } else if (batch->row.state == OTA_BATCH_SCHEDULED && is_due(batch->row.start_at)) {
+        err = begin_preparing(core, batch, error);
+    }
+    if (err == OTA_OK && is_being_prepared(batch)) {
+        err = ota_prepare_some(core, batch, end, error);
+    }
+    sweep(core, batch);
+    if (err == OTA_OK && batch->row.retrying) {
+        err = retry_some(core, batch, error);
+    }
+    if (err == OTA_OK && ota_batch_is_over(batch)) {
+        return batch->tasks == NULL && !batch->row.tallied ? settle(core, batch, error) : OTA_OK;
+    }
+    if (err == OTA_OK && has_its_tasks(batch)) {
+        err = forget_known(core, batch, error);
+    }
+    return err == OTA_OK && has_its_tasks(batch) && !batch->row.retrying
+               ? do_rules(core, batch, error)
+               : err;
+}
+
+/* Whether there is work that this tick left. */
+static bool is_busy(const struct ota_batch *batch)
+{
+    return is_being_prepared(batch) || batch->sweep_next != NULL || batch->row.retrying;
+}
+
+#define OTA_AGAIN_MS 10
+
+enum ota_err ota_batches_tick(struct ota_core *core, int64_t end, struct ota_error *error)
+{
+    enum ota_err err = OTA_OK;
+    bool busy = false;
+    struct ota_batch *next;
+    for (struct ota_batch *batch = core->fleet.live; batch != NULL && err == OTA_OK; batch = next) {
+        next = batch->next_live; /* a settled one leaves the list */
+        err = look_at(core, batch, end, error);
+        busy = busy || is_busy(batch);
+    }
+    if (err == OTA_OK) {
+        err = ota_prepare_looks(core, end, error);
+    }
+    if (busy || core->fleet.looks.any) {
+        ota_core_wake(core, core->mono_now + OTA_AGAIN_MS);
+    }
+    return err;
+}
+
+/* --- sending
+ * --------------------------------------------------------------------------------------- */
+
+/* How many first notices the batch may send now. */
+static int64_t room_of(struct ota_core *core, struct ota_batch *batch)
+{
+    if (batch->row.state != OTA_BATCH_RUNNING || ota_batch_next(batch) == NULL) {
+        return 0;
+    }
+    struct ota_tally tally = ota_batch_tally(batch);
+    int64_t room = batch->row.max_in_flight - ota_tally_in_flight(&tally, batch->row.gate);
+    fill_bucket(&batch->row, core->service_ms);
+    if (batch->row.rate_per_minute > 0 && (double)room > batch->row.bucket.tokens) {
+        room = (int64_t)batch->row.bucket.tokens;
+    }
+    return room > 0 ? room : 0;
+}
+
+bool ota_batches_can_send(struct ota_core *core)
+{
+    for (struct ota_batch *batch = core->fleet.live; batch != NULL; batch = batch->next_live) {
+        if (room_of(core, batch) > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum ota_err send_some(struct ota_core *core, struct ota_batch *batch, double *tokens,
+                              int64_t end, struct ota_error *error)
+{
+    int64_t room = room_of(core, batch);
+    int64_t sent = 0;
+    enum ota_err err = OTA_OK;
+    struct ota_task *task;
+    while (err == OTA_OK && sent < room && *tokens >= 1.0 && ota_now_mono() < end &&
+           (task = ota_batch_next(batch)) != NULL) {
+        (void)ota_due_set(core, task, 0);
+        struct ota_upgrade_event event = {.kind = OTA_EV_NOTICED, .service_now = core->service_ms};
+        bool changed;
+        err = ota_tasks_apply(core, task, &event, NULL, &changed, error);
+        sent++;
+        *tokens -= 1.0;
+    }
+    if (err == OTA_OK && sent > 0 && batch->row.rate_per_minute > 0) {
+        batch->row.bucket.tokens -= (double)sent;
+        err = ota_batch_set_bucket(core->store, batch->row.id, &batch->row.bucket, error);
+    }
+    return err;
+}
+
+enum ota_err ota_batches_send(struct ota_core *core, double *tokens, int64_t end,
+                              struct ota_error *error)
+{
+    enum ota_err err = OTA_OK;
+    for (struct ota_batch *batch = core->fleet.live; batch != NULL && err == OTA_OK;
+         batch = batch->next_live) {
+        err = send_some(core, batch, tokens, end, error);
+    }
+    if (core->fleet.live != NULL && core->fleet.live->next_live != NULL) {
+        ota_fleet_turn_batches(&core->fleet); /* another one is first at the next tick */
+    }
+    return err;
+}
