@@ -34,9 +34,11 @@ struct ota_batch {
     size_t ends_known;           /* stages whose end was found so far */
     size_t placed;               /* members counted in their stage so far, of devices up to */
     uint32_t placed_to;
-    bool all_looked_at; /* no device is left to be looked at */
-    bool placing;       /* stage ends are known, placed_to counts */
-    bool reviving;      /* settled before; tasks beyond retried_to are never overdue */
+    bool unnamed;        /* its list of names is gone, or there was none */
+    int64_t aside_until; /* monotonic ms: it could not be written, though others can */
+    bool all_looked_at;  /* no device is left to be looked at */
+    bool placing;        /* stage ends are known, placed_to counts */
+    bool reviving;       /* settled before; tasks beyond retried_to are never overdue */
 };
 
 /* --- in the fleet --------------------------------------------------------------------------- */

@@ -9,8 +9,7 @@
 #include "prepare.h"
 #include "tasks.h"
 
-/* --- a change ----------------------------------------------------------------------------------
- */
+/* --- a change --------------------------------------------------------------------------------- */
 
 struct ota_batch_change *ota_batches_change(struct ota_batch *batch)
 {
@@ -156,8 +155,7 @@ enum ota_err ota_batches_store(struct ota_core *core, struct ota_batch_change *c
     return OTA_OK;
 }
 
-/* --- making --------------------------------------------------------------------------------------
- */
+/* --- making ----------------------------------------------------------------------------------- */
 
 static void run_created(struct ota_core *core, struct ota_effect *effect)
 {
@@ -212,8 +210,7 @@ enum ota_err ota_batches_create(struct ota_core *core, struct ota_batch_row *row
     return OTA_OK;
 }
 
-/* --- what admins ask for -------------------------------------------------------------------------
- */
+/* --- what admins ask for ---------------------------------------------------------------------- */
 
 static enum ota_err wrong_state(const struct ota_batch *batch, const char *what,
                                 struct ota_error *error)
@@ -447,8 +444,7 @@ enum ota_err ota_batches_revive(struct ota_core *core, struct ota_batch *batch,
     return ota_batches_store(core, change, error);
 }
 
-/* --- what is due: sweeps -------------------------------------------------------------------------
- */
+/* --- what is due: sweeps ---------------------------------------------------------------------- */
 
 #define OTA_SWEPT_A_TICK   2000
 #define OTA_RETRIED_A_TICK 100
@@ -546,8 +542,7 @@ static enum ota_err retry_some(struct ota_core *core, struct ota_batch *batch,
     return err;
 }
 
-/* --- what is due: rules
- * --------------------------------------------------------------------------- */
+/* --- what is due: rules ----------------------------------------------------------------------- */
 
 static enum ota_err commit_change(struct ota_core *core, struct ota_batch_change *change,
                                   struct ota_error *error)
@@ -565,12 +560,14 @@ static enum ota_err commit_change(struct ota_core *core, struct ota_batch_change
     return ota_core_commit(core, error);
 }
 
-static void finish(struct ota_batch_row *row)
+/* Its tallies are stored with that, unless its names have still to go. */
+static void finish(struct ota_batch_change *change)
 {
+    struct ota_batch_row *row = &change->row;
     row->state = OTA_BATCH_FINISHED;
     row->reason = row->reason == OTA_REASON_EXPIRED ? OTA_REASON_EXPIRED : OTA_REASON_NONE;
     row->finished_at = ota_now_unix();
-    row->tallied = true;
+    row->tallied = change->batch->unnamed;
 }
 
 /* Service time 0 would say "not yet". */
@@ -600,7 +597,7 @@ static void edit(const struct ota_core *core, struct ota_batch_change *change,
         open_next(change);
         break;
     case OTA_ROLLOUT_FINISH:
-        finish(&change->row);
+        finish(change);
         break;
     case OTA_ROLLOUT_NOTHING:
         break;
@@ -660,7 +657,7 @@ static enum ota_err expire(struct ota_core *core, struct ota_batch *batch, struc
     }
     change->row.reason = OTA_REASON_EXPIRED;
     if (change->row.prepared == OTA_PREPARED_NOT) {
-        finish(&change->row);
+        finish(change);
     } else if (change->row.state == OTA_BATCH_PREPARING) {
         change->row.state = OTA_BATCH_RUNNING;
     }
@@ -710,6 +707,31 @@ static bool has_its_tasks(const struct ota_batch *batch)
            (is_expired(batch) && batch->row.prepared == OTA_PREPARED_PARTLY);
 }
 
+#define OTA_UNNAMED_A_TICK 500
+
+/* Its tasks tell who is in it: the list of names has done its duty. */
+static bool needs_no_names(const struct ota_batch *batch)
+{
+    bool done = batch->row.mode == OTA_MODE_SNAPSHOT && batch->row.prepared == OTA_PREPARED_FULLY;
+    return !batch->unnamed && (done || ota_batch_is_over(batch));
+}
+
+static enum ota_err unname(struct ota_core *core, struct ota_batch *batch, struct ota_error *error)
+{
+    bool left = false;
+    enum ota_err err = batch->row.named ? ota_core_begin(core, error) : OTA_OK;
+    if (err == OTA_OK && batch->row.named) {
+        err = ota_batch_unname(core->store, batch->row.id, OTA_UNNAMED_A_TICK, &left, error);
+        err = err == OTA_OK ? ota_core_commit(core, error) : err;
+    }
+    if (err != OTA_OK) {
+        ota_core_rollback(core);
+        return err;
+    }
+    batch->unnamed = !left;
+    return OTA_OK;
+}
+
 static enum ota_err look_at(struct ota_core *core, struct ota_batch *batch, int64_t end,
                             struct ota_error *error)
 {
@@ -727,8 +749,13 @@ static enum ota_err look_at(struct ota_core *core, struct ota_batch *batch, int6
     if (err == OTA_OK && batch->row.retrying) {
         err = retry_some(core, batch, error);
     }
+    if (err == OTA_OK && needs_no_names(batch)) {
+        err = unname(core, batch, error);
+    }
     if (err == OTA_OK && ota_batch_is_over(batch)) {
-        return batch->tasks == NULL && !batch->row.tallied ? settle(core, batch, error) : OTA_OK;
+        return batch->tasks == NULL && batch->unnamed && !batch->row.tallied
+                   ? settle(core, batch, error)
+                   : OTA_OK;
     }
     if (err == OTA_OK && has_its_tasks(batch)) {
         err = forget_known(core, batch, error);
@@ -741,10 +768,27 @@ static enum ota_err look_at(struct ota_core *core, struct ota_batch *batch, int6
 /* Whether there is work that this tick left. */
 static bool is_busy(const struct ota_batch *batch)
 {
-    return is_being_prepared(batch) || batch->sweep_next != NULL || batch->row.retrying;
+    return is_being_prepared(batch) || batch->sweep_next != NULL || batch->row.retrying ||
+           needs_no_names(batch);
 }
 
 #define OTA_AGAIN_MS 10
+
+#define OTA_ASIDE_MS 60000
+
+/* A batch that can't be written though the database can must not hold up the others. */
+static enum ota_err set_aside(struct ota_core *core, struct ota_batch *batch, enum ota_err err,
+                              struct ota_error *error)
+{
+    if (err == OTA_OK || err == OTA_UNAVAILABLE) {
+        return err;
+    }
+    ota_log(OTA_LOG_ERROR, "batch %lld is set aside for a minute: %s", (long long)batch->row.id,
+            error->text);
+    *error = (struct ota_error){0};
+    batch->aside_until = core->mono_now + OTA_ASIDE_MS;
+    return OTA_OK;
+}
 
 enum ota_err ota_batches_tick(struct ota_core *core, int64_t end, struct ota_error *error)
 {
@@ -753,7 +797,10 @@ enum ota_err ota_batches_tick(struct ota_core *core, int64_t end, struct ota_err
     struct ota_batch *next;
     for (struct ota_batch *batch = core->fleet.live; batch != NULL && err == OTA_OK; batch = next) {
         next = batch->next_live; /* a settled one leaves the list */
-        err = look_at(core, batch, end, error);
+        if (batch->aside_until > core->mono_now) {
+            continue;
+        }
+        err = set_aside(core, batch, look_at(core, batch, end, error), error);
         busy = busy || is_busy(batch);
     }
     if (err == OTA_OK) {
@@ -765,8 +812,7 @@ enum ota_err ota_batches_tick(struct ota_core *core, int64_t end, struct ota_err
     return err;
 }
 
-/* --- sending
- * --------------------------------------------------------------------------------------- */
+/* --- sending ---------------------------------------------------------------------------------- */
 
 /* How many first notices the batch may send now. */
 static int64_t room_of(struct ota_core *core, struct ota_batch *batch)

@@ -182,8 +182,7 @@ static void earn_notices(struct ota_dispatch *dispatch)
     }
 }
 
-/* --- what may be written later ------------------------------------------------------------------
- */
+/* --- what may be written later ---------------------------------------------------------------- */
 
 static void run_written(struct ota_core *core, struct ota_effect *effect)
 {
@@ -264,8 +263,7 @@ static void do_sweep(struct ota_dispatch *dispatch)
     }
 }
 
-/* --- rubbish ------------------------------------------------------------------------------------
- */
+/* --- rubbish ---------------------------------------------------------------------------------- */
 
 struct idle_upload {
     int64_t before;
@@ -346,8 +344,7 @@ static void do_purge(struct ota_dispatch *dispatch)
     dispatch->purging = left;
 }
 
-/* --- the clock ----------------------------------------------------------------------------------
- */
+/* --- the clock -------------------------------------------------------------------------------- */
 
 static void write_clock(struct ota_core *core)
 {

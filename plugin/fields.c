@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "target.h"
-#include "util/stage.h"
 #include "util/names.h"
+#include "util/stage.h"
 
 #define OTA_CURSOR_MAX 128
 

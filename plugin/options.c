@@ -139,8 +139,7 @@ static enum ota_err unknown(const char *key, struct ota_error *error)
                          known[0] != '\0' ? "; did you mean: " : "", known);
 }
 
-/* --- rules that no single row can say -----------------------------------------------------------
- */
+/* --- rules that no single row can say --------------------------------------------------------- */
 
 /* Our topics must begin with '$': only so are they out of reach of '#', and of foreign traffic's
  * cost. */

@@ -9,13 +9,12 @@
 #include "tasks.h"
 
 #define OTA_SLICE_DEVICES  4096 /* looked at in one transaction */
-#define OTA_SLICE_TASKS    400  /* made in one; see performance-facts.md */
+#define OTA_SLICE_TASKS    256  /* made in one: a millisecond or two */
 #define OTA_PLACED_A_TICK  20000
 #define OTA_LOOKS_A_TICK   200
 #define OTA_TASKS_A_DEVICE 3 /* of one continuous batch */
 
-/* --- who matches
- * ---------------------------------------------------------------------------------- */
+/* --- who matches ------------------------------------------------------------------------------ */
 
 bool ota_prepare_is_downgrade(const struct ota_core *core, const struct ota_device *device,
                               const struct ota_firmware *target)
@@ -73,38 +72,42 @@ static enum ota_exclusion exclusion_of(const struct ota_core *core, const struct
     return OTA_EXCLUSION_COUNT;
 }
 
-/* --- making tasks
- * ----------------------------------------------------------------------------------- */
+/* --- making tasks ----------------------------------------------------------------------------- */
 
+static struct ota_task_order order_of(const struct ota_batch *batch, struct ota_firmware *firmware)
+{
+    const struct ota_batch_row *row = &batch->row;
+    return (struct ota_task_order){.firmware = firmware,
+                                   .batch_id = row->id,
+                                   .timeout_ms = row->timeout_ms,
+                                   .retry_max = row->retry_max,
+                                   .retry_delay_ms = row->retry_delay_ms,
+                                   .retry_on = row->retry_on};
+}
+
+/* One task; an unfinished one of the device is cancelled for it. */
 static enum ota_err make_task(struct ota_core *core, const struct ota_batch *batch,
                               struct ota_device *device, struct ota_firmware *firmware,
                               struct ota_error *error)
 {
     enum ota_err err = OTA_OK;
-    bool changed;
     if (device->task != NULL) {
         struct ota_upgrade_event event = {.kind = OTA_EV_CANCEL, .service_now = core->service_ms};
+        bool changed;
         err = ota_tasks_apply(core, device->task, &event, NULL, &changed, error);
     }
     if (err != OTA_OK) {
         return err;
     }
-    const struct ota_batch_row *row = &batch->row;
-    struct ota_task_order order = {.device = device,
-                                   .firmware = firmware,
-                                   .batch_id = row->id,
-                                   .timeout_ms = row->timeout_ms,
-                                   .reinstall = device->version != NULL &&
-                                                strcmp(device->version->text, row->version) == 0,
-                                   .retry_max = row->retry_max,
-                                   .retry_delay_ms = row->retry_delay_ms,
-                                   .retry_on = row->retry_on};
+    struct ota_task_order order = order_of(batch, firmware);
+    order.device = device;
+    order.reinstall =
+        device->version != NULL && strcmp(device->version->text, batch->row.version) == 0;
     int64_t id;
     return ota_tasks_create(core, &order, &id, error);
 }
 
-/* --- one slice
- * ---------------------------------------------------------------------------------------- */
+/* --- one slice -------------------------------------------------------------------------------- */
 
 struct slice {
     struct ota_core *core;
@@ -113,7 +116,8 @@ struct slice {
     struct ota_batch_row row; /* of the batch, as it will be */
     int64_t end;
     int looked;
-    int made;
+    uint32_t taken[OTA_SLICE_TASKS]; /* devices that get a task */
+    size_t taken_count;
     bool more; /* devices may follow */
     enum ota_err err;
     struct ota_error *error;
@@ -133,8 +137,11 @@ static enum ota_err take(struct slice *slice, struct ota_device *device)
     if (slice->batch->stage_count > 1 && !ota_batch_note_member(slice->batch, device->id)) {
         return ota_error_no_memory(slice->error);
     }
-    slice->made++;
-    return make_task(slice->core, slice->batch, device, slice->firmware, slice->error);
+    if (device->task != NULL) {
+        return make_task(slice->core, slice->batch, device, slice->firmware, slice->error);
+    }
+    slice->taken[slice->taken_count++] = device->id;
+    return OTA_OK;
 }
 
 static enum ota_err look_at(struct slice *slice, struct ota_device *device)
@@ -153,8 +160,7 @@ static bool has_room(struct slice *slice)
 {
     slice->looked++;
     bool in_time = slice->looked % 64 != 0 || ota_now_mono() < slice->end;
-    return in_time && slice->looked < OTA_SLICE_DEVICES && slice->made < OTA_SLICE_TASKS &&
-           (slice->made % 64 != 0 || ota_now_mono() < slice->end);
+    return in_time && slice->looked < OTA_SLICE_DEVICES && slice->taken_count < OTA_SLICE_TASKS;
 }
 
 static bool look_at_named(void *data, int64_t device_id)
@@ -217,6 +223,11 @@ static void complete(struct ota_batch_change *change)
 static enum ota_err write_slice(struct slice *slice)
 {
     enum ota_err err = look_at_devices(slice);
+    if (err == OTA_OK) {
+        struct ota_task_order order = order_of(slice->batch, slice->firmware);
+        err = ota_tasks_create_many(slice->core, &order, slice->taken, slice->taken_count,
+                                    slice->error);
+    }
     struct ota_batch_change *change = err == OTA_OK ? ota_batches_change(slice->batch) : NULL;
     if (err != OTA_OK) {
         return err;
@@ -248,8 +259,7 @@ static enum ota_err make_some(struct slice *slice)
     return err;
 }
 
-/* --- where stages end
- * ------------------------------------------------------------------------------------ */
+/* --- where stages end ------------------------------------------------------------------------- */
 
 /* One stage a call: each takes a look at all members. */
 static enum ota_err find_end(struct ota_batch *batch, struct ota_error *error)
@@ -365,7 +375,7 @@ enum ota_err ota_prepare_some(struct ota_core *core, struct ota_batch *batch, in
            !ota_store_is_pressed(core->store)) {
         slice.row = batch->row;
         slice.looked = 0;
-        slice.made = 0;
+        slice.taken_count = 0;
         slice.more = false;
         enum ota_err err =
             batch->all_looked_at ? order_some(core, batch, end, error) : make_some(&slice);
@@ -377,8 +387,7 @@ enum ota_err ota_prepare_some(struct ota_core *core, struct ota_batch *batch, in
     return OTA_OK;
 }
 
-/* --- continuous batches
- * --------------------------------------------------------------------------------------- */
+/* --- continuous batches ----------------------------------------------------------------------- */
 
 static bool is_taking(const struct ota_batch *batch)
 {
@@ -485,9 +494,7 @@ enum ota_err ota_prepare_looks(struct ota_core *core, int64_t end, struct ota_er
     return err;
 }
 
-/* --- dry runs
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- dry runs --------------------------------------------------------------------------------- */
 
 enum ota_err ota_prepare_dry_look(struct ota_core *core, const struct ota_batch *batch,
                                   struct ota_device *device, struct ota_dry_run *run,

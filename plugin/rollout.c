@@ -180,8 +180,8 @@ enum ota_rollout_act ota_rollout_next(const struct ota_rollout *rollout, int64_t
     if (fails_too_often(rollout)) {
         return OTA_ROLLOUT_PAUSE_THRESHOLD;
     }
-    return rollout->open < rollout->stage_count ? look_at_gate(rollout, service_now)
-                                                : OTA_ROLLOUT_NOTHING;
+    bool at_gate = rollout->open > 0 && rollout->open < rollout->stage_count;
+    return at_gate ? look_at_gate(rollout, service_now) : OTA_ROLLOUT_NOTHING;
 }
 
 /* --- pace ----------------------------------------------------------------------------------- */

@@ -28,6 +28,13 @@ void ota_upgrade_of_row(const struct ota_task_row *row, struct ota_upgrade *up);
 OTA_CHECKED enum ota_err ota_tasks_create(struct ota_core *core, const struct ota_task_order *order,
                                           int64_t *id, struct ota_error *error);
 
+/* The same for each of the devices, which have no unfinished task and whose ids rise; order->device
+ * and order->reinstall are left aside: who runs the version already has it installed again. */
+OTA_CHECKED enum ota_err ota_tasks_create_many(struct ota_core *core,
+                                               const struct ota_task_order *order,
+                                               const uint32_t *devices, size_t count,
+                                               struct ota_error *error);
+
 /*
  * Applies an event to an unfinished task; message (may be NULL) is what the device said with it.
  * A change is written in the open transaction, or in one of its own where none is open; after

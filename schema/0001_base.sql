@@ -98,6 +98,8 @@ CREATE TABLE device (
 CREATE INDEX device_by_gateway ON device (gateway_id, product_id, name)
     WHERE gateway_id IS NOT NULL;
 
+CREATE INDEX device_tried_again ON device (id) WHERE last_task IS NOT NULL;
+
 -- Every version that a device ever reported, in order.
 CREATE TABLE device_version (
     device_id INTEGER NOT NULL REFERENCES device (id),

@@ -14,8 +14,7 @@
 /* What a device takes from notice to outcome, where a dry run has to guess. */
 #define OTA_GUESSED_SECONDS  60
 
-/* --- how a batch is shown ------------------------------------------------------------------------
- */
+/* --- how a batch is shown --------------------------------------------------------------------- */
 
 json_t *ota_show_counts(const struct ota_tally *tally)
 {
@@ -157,8 +156,7 @@ static enum ota_err answer_changed(struct ota_call *call, struct ota_batch *batc
     return ota_call_answer(call, "batch", show_batch(batch));
 }
 
-/* --- createBatch: reading the fields
- * -------------------------------------------------------------- */
+/* --- createBatch: reading the fields ---------------------------------------------------------- */
 
 static void read_limits(const json_t *fields, struct ota_batch_row *row)
 {
@@ -221,7 +219,7 @@ static size_t read_stages(const json_t *fields, struct ota_stage *stages)
 static enum ota_err check_together(struct ota_call *call, const struct ota_batch_row *row)
 {
     const json_t *fields = call->fields;
-    bool draft = ota_field_bool(fields, "draft");
+    bool draft = ota_field_bool(fields, "draft") && !ota_field_bool(fields, "dryRun");
     if (json_object_get(fields, "target") == NULL && !draft) {
         return ota_error_set(&call->error, OTA_INVALID_REQUEST, "target",
                              "createBatch needs a target, unless it makes a draft");
@@ -245,8 +243,7 @@ static enum ota_err check_together(struct ota_call *call, const struct ota_batch
     return OTA_OK;
 }
 
-/* --- names
- * ------------------------------------------------------------------------------------------ */
+/* --- names ------------------------------------------------------------------------------------ */
 
 static enum ota_err find_named(struct ota_call *call, const struct ota_product *product,
                                const json_t *name, struct ota_device **device)
@@ -273,8 +270,7 @@ static enum ota_err store_names(struct ota_call *call, int64_t batch_id,
     return err;
 }
 
-/* --- dry runs
- * ----------------------------------------------------------------------------------------- */
+/* --- dry runs --------------------------------------------------------------------------------- */
 
 /* A batch that is never stored. */
 struct trial {
@@ -388,8 +384,7 @@ static enum ota_err try_out(struct ota_call *call, const struct ota_batch_row *r
     return trial->run.done ? answer_trial(call, trial, firmware) : OTA_AGAIN;
 }
 
-/* --- createBatch
- * -------------------------------------------------------------------------------------- */
+/* --- createBatch ------------------------------------------------------------------------------ */
 
 static void set_start(const struct ota_call *call, struct ota_batch_row *row)
 {
@@ -445,8 +440,7 @@ enum ota_err ota_cmd_create_batch(struct ota_call *call)
                                                   : create(call, &row, product);
 }
 
-/* --- steering
- * ------------------------------------------------------------------------------------------ */
+/* --- steering --------------------------------------------------------------------------------- */
 
 static enum ota_err expect_draft(struct ota_call *call, const struct ota_batch *batch)
 {
@@ -561,8 +555,7 @@ enum ota_err ota_cmd_update_batch(struct ota_call *call)
     return err == OTA_OK ? answer_changed(call, batch) : err;
 }
 
-/* --- reading
- * -------------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 enum ota_err ota_cmd_get_batch(struct ota_call *call)
 {

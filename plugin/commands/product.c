@@ -68,8 +68,7 @@ enum ota_err ota_cmd_update_product(struct ota_call *call)
     return err == OTA_OK ? answer_product(call, product->id) : err;
 }
 
-/* --- deleting: the name at once, the rest in slices ----------------------------------------------
- */
+/* --- deleting: the name at once, the rest in slices ------------------------------------------- */
 
 static void run_doomed(struct ota_core *core, struct ota_effect *effect)
 {

@@ -7,8 +7,7 @@
 #include "../tasks.h"
 #include "commands.h"
 
-/* --- upgradeDevice ------------------------------------------------------------------------------
- */
+/* --- upgradeDevice ---------------------------------------------------------------------------- */
 
 static bool runs(const struct ota_device *device, const char *version)
 {
@@ -209,6 +208,13 @@ static enum ota_err read_filter(struct ota_call *call, struct ota_task_filter *f
     struct ota_device *device;
     const char *status = ota_field_text_or_null(call->fields, "status");
     filter->batch_id = ota_field_int(call->fields, "batch", 0);
+    if (filter->batch_id != 0) {
+        struct ota_batch *batch;
+        enum ota_err err = ota_call_batch(call, &batch);
+        if (err != OTA_OK) {
+            return err;
+        }
+    }
     filter->version = ota_field_text_or_null(call->fields, "version");
     filter->shown = status != NULL ? ota_shown_parse(status) : OTA_SHOWN_COUNT;
     if (ota_field_text_or_null(call->fields, "device") != NULL) {

@@ -56,6 +56,31 @@ static int wal_hook(void *data, sqlite3 *db, const char *name, int pages)
     return SQLITE_OK;
 }
 
+/* ota_listed(id): whether the id is on the list. Ids are asked for in rising order. */
+static void listed_function(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    (void)count;
+    struct ota_store *store = sqlite3_user_data(context);
+    int64_t id = sqlite3_value_int64(values[0]);
+    while (store->listed_count > 0 && *store->listed < id) {
+        store->listed++;
+        store->listed_count--;
+    }
+    sqlite3_result_int(context, store->listed_count > 0 && *store->listed == id);
+}
+
+static enum ota_err add_functions(struct ota_store *store, struct ota_error *error)
+{
+    sqlite3 *db = store->conn.db;
+    int rc = sqlite3_create_function_v2(db, "ota_online", 1, SQLITE_UTF8 | SQLITE_INNOCUOUS, store,
+                                        online_function, NULL, NULL, NULL);
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_create_function_v2(db, "ota_listed", 1, SQLITE_UTF8, store, listed_function,
+                                        NULL, NULL, NULL);
+    }
+    return rc == SQLITE_OK ? OTA_OK : ota_conn_fail(&store->conn, rc, error);
+}
+
 static enum ota_err open_connection(struct ota_store *store, const char *path,
                                     struct ota_error *error)
 {
@@ -68,10 +93,9 @@ static enum ota_err open_connection(struct ota_store *store, const char *path,
     /* Not before it is known to be ours is its WAL written back. */
     (void)sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     (void)sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-    int rc = sqlite3_create_function_v2(db, "ota_online", 1, SQLITE_UTF8 | SQLITE_INNOCUOUS, store,
-                                        online_function, NULL, NULL, NULL);
-    if (rc != SQLITE_OK) {
-        return ota_conn_fail(&store->conn, rc, error);
+    err = add_functions(store, error);
+    if (err != OTA_OK) {
+        return err;
     }
     return ota_conn_exec(&store->conn, pragmas_first, error);
 }

@@ -370,6 +370,15 @@ struct ota_task_filter {
 /* Fills row->id. A second unfinished one is OTA_CONFLICT. */
 OTA_CHECKED enum ota_err ota_task_insert(struct ota_store *store, struct ota_task_row *row,
                                          struct ota_error *error);
+/*
+ * One task like `common` for each of the devices, whose ids rise; they get the ids from *first_id
+ * on, in that order. product_id, device_id and from_version come from the device; where that runs
+ * common->version, the flags are `reinstall` instead. Much cheaper than one by one.
+ */
+OTA_CHECKED enum ota_err ota_task_insert_many(struct ota_store *store,
+                                              const struct ota_task_row *common, unsigned reinstall,
+                                              const uint32_t *devices, size_t count,
+                                              int64_t *first_id, struct ota_error *error);
 OTA_CHECKED enum ota_err ota_task_get(struct ota_store *store, int64_t id, struct ota_task_row *row,
                                       struct ota_error *error);
 /*

@@ -71,6 +71,8 @@ struct ota_store {
     bool rollback_due; /* one has failed */
     ota_online_fn online;
     void *online_data;
+    const uint32_t *listed; /* what ota_listed() knows, in rising order */
+    size_t listed_count;
 };
 
 /* Opens path, which must exist, with flags of sqlite3_open_v2. Closed by ota_conn_close. */

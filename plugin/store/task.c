@@ -5,6 +5,8 @@
 
 enum {
     INSERT,
+    INSERT_MANY,
+    NONE_TRIED_AGAIN,
     DEVICE,
     SET_LAST_TASK,
     NEWEST,
@@ -61,11 +63,22 @@ static const char *const statements[] = {
                ":created_at, :finished_at, :last_event, :status, :confirmation, :ending, "
                ":attempt, :percent, :result_code, :device_message, :flags, :retries, :sent_at, "
                ":updated_at, :deadline_ms, :settle_until_ms)",
+    [INSERT_MANY] =
+        "INSERT INTO task (product_id, device_id, firmware_id, batch_id, version, from_version, "
+        "status, flags, timeout_ms, retry_max, retry_delay_ms, retry_on, created_at, updated_at) "
+        "SELECT product_id, id, :firmware_id, :batch_id, :version, version, :status, "
+        "CASE WHEN version = :version THEN :reinstall ELSE :flags END, :timeout_ms, :retry_max, "
+        ":retry_delay_ms, :retry_on, :created_at, :updated_at "
+        "FROM device WHERE id BETWEEN :from AND :to AND ota_listed(id)",
+    [NONE_TRIED_AGAIN] = "UPDATE device INDEXED BY device_tried_again SET last_task = NULL "
+                         "WHERE last_task IS NOT NULL AND id BETWEEN :from AND :to "
+                         "AND ota_listed(id)",
     [DEVICE] = "SELECT product_id, last_task FROM device WHERE id = :id",
     [SET_LAST_TASK] = "UPDATE device SET last_task = :task WHERE id = :id",
     [NEWEST] = "SELECT max(id) FROM task INDEXED BY task_by_device WHERE device_id = :id",
     [LAST] = "SELECT device_id, max(id) FROM task INDEXED BY task_by_device GROUP BY device_id",
-    [TRIED_AGAIN] = "SELECT id, last_task FROM device WHERE last_task IS NOT NULL",
+    [TRIED_AGAIN] = "SELECT id, last_task FROM device INDEXED BY device_tried_again "
+                    "WHERE last_task IS NOT NULL",
     [GET] = "SELECT " COLUMNS " FROM task WHERE id = :id",
     /* Naming finished_at in SET would rewrite its index's entry, a page more, even if it stays. */
     [CHANGE] = "UPDATE task SET " CHANGES " WHERE id = :id AND finished_at IS :finished_at",
@@ -234,6 +247,58 @@ enum ota_err ota_task_insert(struct ota_store *store, struct ota_task_row *row,
         row->product_id = product_id;
     }
     return err;
+}
+
+/* Runs a statement over the listed devices. */
+static enum ota_err write_listed(struct ota_store *store, struct ota_query *query,
+                                 const uint32_t *devices, size_t count)
+{
+    store->listed = devices;
+    store->listed_count = count;
+    ota_bind_int(query, ":from", devices[0]);
+    ota_bind_int(query, ":to", devices[count - 1]);
+    enum ota_err err = ota_query_write(query);
+    store->listed_count = 0;
+    return err;
+}
+
+static enum ota_err insert_listed(struct ota_store *store, const struct ota_task_row *common,
+                                  unsigned reinstall, const uint32_t *devices, size_t count,
+                                  struct ota_error *error)
+{
+    struct ota_query query;
+    begin(&query, store, INSERT_MANY, error);
+    ota_bind_int(&query, ":firmware_id", common->firmware_id);
+    ota_bind_id(&query, ":batch_id", common->batch_id);
+    ota_bind_text(&query, ":version", common->version);
+    ota_bind_int(&query, ":status", common->status);
+    ota_bind_int(&query, ":reinstall", reinstall);
+    ota_bind_int(&query, ":flags", common->flags);
+    ota_bind_int(&query, ":timeout_ms", common->timeout_ms);
+    ota_bind_int(&query, ":retry_max", common->retry_max);
+    ota_bind_int(&query, ":retry_delay_ms", common->retry_delay_ms);
+    ota_bind_text(&query, ":retry_on", common->retry_on);
+    ota_bind_int(&query, ":created_at", common->created_at);
+    ota_bind_int(&query, ":updated_at", common->updated_at);
+    return write_listed(store, &query, devices, count);
+}
+
+enum ota_err ota_task_insert_many(struct ota_store *store, const struct ota_task_row *common,
+                                  unsigned reinstall, const uint32_t *devices, size_t count,
+                                  int64_t *first_id, struct ota_error *error)
+{
+    enum ota_err err = insert_listed(store, common, reinstall, devices, count, error);
+    if (err != OTA_OK) {
+        return err;
+    }
+    if ((size_t)sqlite3_changes(store->conn.db) != count) {
+        return ota_error_set(error, OTA_INTERNAL, NULL, "a device of memory isn't in %s",
+                             store->conn.path);
+    }
+    *first_id = sqlite3_last_insert_rowid(store->conn.db) - (int64_t)count + 1;
+    struct ota_query query;
+    begin(&query, store, NONE_TRIED_AGAIN, error);
+    return write_listed(store, &query, devices, count);
 }
 
 enum ota_err ota_task_get(struct ota_store *store, int64_t id, struct ota_task_row *row,
