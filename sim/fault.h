@@ -49,7 +49,7 @@ const char *ota_fault_name(enum ota_fault_kind kind);
 enum ota_err ota_mix_deal(const char *mix, size_t count, uint64_t seed, struct ota_fault **faults,
                           struct ota_error *error) OTA_CHECKED;
 
-/* The table, for --help. */
+/* For --help. */
 void ota_fault_print(FILE *out);
 
 #endif

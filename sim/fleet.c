@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "fleet.h"
 
+#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -13,11 +14,16 @@
 #define OTA_SUMMARY_MS 1000
 #define OTA_END_MS     50 /* how often to look whether all is over */
 
+/* Open files beside the devices' connections. */
+#define OTA_FILES_SPARE   40 /* epoll, signals, certificates, what TLS opens */
+#define OTA_DOWNLOADS_MIN 20
+
 struct fleet {
     struct ota_world world;
     struct ota_device *devices;
     struct ota_fault *faults;
     struct ota_timer summary, watch, deadline;
+    long downloads; /* at a time */
     int signals;
 };
 
@@ -100,14 +106,27 @@ static enum ota_err open_signals(struct fleet *fleet, struct ota_error *error)
     return ota_loop_watch(&fleet->world.loop, fleet->signals, EPOLLIN, on_signal, fleet, error);
 }
 
-/* One for each connection, as many again for downloads. */
-static void raise_limit(void)
+/* A device beyond the limit could only fail to connect, for ever, and in a fleet without a word. */
+static enum ota_err raise_limit(const struct ota_options *options, long *downloads,
+                                struct ota_error *error)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return ota_error_set(error, OTA_INTERNAL, NULL, "the limit of open files is unknown");
     }
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    rlim_t needed = (rlim_t)options->count + OTA_FILES_SPARE;
+    if (limit.rlim_max < needed + OTA_DOWNLOADS_MIN) {
+        return ota_error_set(error, OTA_INVALID_REQUEST, "count",
+                             "--count %" PRId64 " needs %ju open files and %ju are allowed, see "
+                             "ulimit -n",
+                             options->count, (uintmax_t)(needed + OTA_DOWNLOADS_MIN),
+                             (uintmax_t)limit.rlim_max);
+    }
+    rlim_t left = limit.rlim_max - needed;
+    *downloads = left > OTA_DEVICES_MAX ? OTA_DEVICES_MAX : (long)left;
+    return OTA_OK;
 }
 
 static enum ota_err open_net(struct ota_world *world, struct ota_error *error)
@@ -128,8 +147,9 @@ static enum ota_err open_net(struct ota_world *world, struct ota_error *error)
     return err;
 }
 
-static enum ota_err open_world(struct ota_world *world, struct ota_error *error)
+static enum ota_err open_world(struct fleet *fleet, struct ota_error *error)
 {
+    struct ota_world *world = &fleet->world;
     const struct ota_options *options = world->options;
     bool lines = options->verbose || options->count <= OTA_LINES_MAX;
     ota_output_open(&world->output, options->json, lines, options->quiet);
@@ -137,7 +157,7 @@ static enum ota_err open_world(struct ota_world *world, struct ota_error *error)
     world->loop.rest_arg = &world->output;
     enum ota_err err = open_net(world, error);
     if (err == OTA_OK) {
-        err = ota_transfers_open(&world->transfers, &world->loop, error);
+        err = ota_transfers_open(&world->transfers, &world->loop, fleet->downloads, error);
     }
     world->transfers.cafile = options->cafile;
     world->transfers.insecure = options->insecure;
@@ -203,7 +223,7 @@ static enum ota_err run(struct fleet *fleet, struct ota_error *error)
 {
     enum ota_err err = open_signals(fleet, error);
     if (err == OTA_OK) {
-        err = open_world(&fleet->world, error);
+        err = open_world(fleet, error);
     }
     if (err == OTA_OK) {
         err = make_devices(fleet, error);
@@ -245,8 +265,10 @@ enum ota_err ota_fleet_run(const struct ota_options *options, int *exit_code,
                            struct ota_error *error)
 {
     struct fleet fleet = {.world.options = options, .signals = -1};
-    raise_limit();
     enum ota_err err = ota_loop_open(&fleet.world.loop, error);
+    if (err == OTA_OK) {
+        err = raise_limit(options, &fleet.downloads, error);
+    }
     if (err == OTA_OK) {
         err = run(&fleet, error);
     }

@@ -10,7 +10,11 @@
 
 #include "pattern.h"
 
-#define OTA_CONNECT_MS 20000 /* from the first SYN to CONNACK and SUBACK */
+#define OTA_CONNECT_MS 20000 /* until TCP is up, and from then until CONNACK */
+#define OTA_ADDRESS_MS 3000  /* until TCP is up, where another address is left to try */
+
+/* More at a time, and what TLS costs both sides makes all of them late, and then all begin anew. */
+#define OTA_CONNECTING_MAX 500
 
 static void because(struct ota_link *link, const char *why)
 {
@@ -20,9 +24,24 @@ static void because(struct ota_link *link, const char *why)
     }
 }
 
+/* What one address after the other had to say. */
+static void note_address(struct ota_link *link, const char *why)
+{
+    size_t used = strlen(link->why);
+    snprintf(link->why + used, sizeof link->why - used, "%s%s: %s", used == 0 ? "" : ", ",
+             link->net->addresses.text[link->address], why);
+}
+
 static void after(struct ota_link *link, int64_t ms)
 {
     ota_loop_after(link->net->loop, &link->timer, ms);
+}
+
+static void enter(struct ota_link *link, enum ota_link_state state)
+{
+    link->net->connecting -= link->state == OTA_LINK_CONNECTING;
+    link->net->connecting += state == OTA_LINK_CONNECTING;
+    link->state = state;
 }
 
 /* Negative: the backoff gives up. */
@@ -39,7 +58,7 @@ static int64_t next_wait(struct ota_link *link)
 
 static void wait_for_turn(struct ota_link *link, int64_t ms)
 {
-    link->state = OTA_LINK_WAITING;
+    enter(link, OTA_LINK_WAITING);
     link->slotted = false;
     after(link, ms);
 }
@@ -75,7 +94,7 @@ static void lost(struct ota_link *link)
     forget(link);
     link->why[0] = '\0';
     link->leave = OTA_LINK_STAY;
-    link->state = OTA_LINK_AWAY;
+    enter(link, OTA_LINK_AWAY);
     ota_loop_cancel(link->net->loop, &link->timer);
     link->events->down(link->arg, why, was_up, at_will);
     if (link->wanted && link->state == OTA_LINK_AWAY) {
@@ -95,6 +114,7 @@ static void settle(struct ota_link *link)
 }
 
 static void ready(void *arg, uint32_t events);
+static void next_address(struct ota_link *link);
 
 static void watch(struct ota_link *link)
 {
@@ -117,20 +137,21 @@ static void settle_and_watch(struct ota_link *link)
     }
 }
 
-/* False where the TCP connection failed. */
+/* SO_ERROR alone won't do: libmosquitto and OpenSSL have written by now, which takes it away. */
 static bool check_tcp(struct ota_link *link)
 {
-    int code = 0;
-    socklen_t size = sizeof code;
-    if (getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &code, &size) == 0 && code == 0) {
+    struct sockaddr_storage peer;
+    socklen_t size = sizeof peer;
+    if (getpeername(link->fd, (struct sockaddr *)&peer, &size) == 0) {
         link->tcp_up = true;
+        link->why[0] = '\0'; /* that other addresses refused isn't why this connection ends */
+        after(link, OTA_CONNECT_MS);
         return true;
     }
-    because(link, strerror(code));
-    /* "localhost" is ::1 first, and libmosquitto tries one address only. */
-    link->net->current = (link->net->current + 1) % link->net->addresses.count;
-    link->tried = (link->tried + 1) % link->net->addresses.count;
-    link->hurry |= link->tried != 0;
+    int code = 0;
+    size = sizeof code;
+    (void)getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &code, &size);
+    note_address(link, code == 0 ? "no connection" : strerror(code));
     return false;
 }
 
@@ -139,7 +160,7 @@ static void ready(void *arg, uint32_t events)
     struct ota_link *link = arg;
     bool over = (events & (EPOLLERR | EPOLLHUP)) != 0;
     if (!link->tcp_up && !check_tcp(link)) {
-        lost(link);
+        next_address(link);
         return;
     }
     /* One read takes one packet; a connection that is over is read to its end at once. */
@@ -164,8 +185,7 @@ static void on_connect(struct mosquitto *mosq, void *arg, int rc)
         because(link, mosquitto_connack_string(rc));
         return;
     }
-    link->state = OTA_LINK_UP;
-    link->tried = 0;
+    enter(link, OTA_LINK_UP);
     link->events->up(link->arg);
     (void)mosquitto_subscribe(mosq, NULL, link->identity->topic, 1);
 }
@@ -266,45 +286,78 @@ static enum ota_err make_client(struct ota_link *link, struct ota_error *error)
     return link->net->tls == NULL ? OTA_OK : set_tls(link, error);
 }
 
-static void start(struct ota_link *link)
+static bool is_last_address(const struct ota_link *link)
+{
+    return link->address + 1 >= link->net->addresses.count;
+}
+
+/* False where it is refused at once; where it is later, ready() hears of it. */
+static bool open_address(struct ota_link *link)
 {
     struct ota_net *net = link->net;
     struct ota_error error = {0};
-    link->state = OTA_LINK_CONNECTING;
     link->tcp_up = false;
     if (make_client(link, &error) != OTA_OK) {
         because(link, error.text);
-        lost(link);
-        return;
+        link->leave = OTA_LINK_CUT; /* no other address would do better */
+        return false;
     }
-    int rc = mosquitto_connect_async(link->mosq, net->addresses.text[net->current], net->port,
+    int rc = mosquitto_connect_async(link->mosq, net->addresses.text[link->address], net->port,
                                      net->keepalive);
     link->fd = mosquitto_socket(link->mosq);
     if (link->fd < 0) {
-        because(link, rc == MOSQ_ERR_ERRNO ? strerror(errno) : mosquitto_strerror(rc));
-        lost(link);
-        return;
+        note_address(link, rc == MOSQ_ERR_ERRNO ? strerror(errno) : mosquitto_strerror(rc));
+        return false;
     }
-    after(link, OTA_CONNECT_MS);
+    after(link, is_last_address(link) ? OTA_CONNECT_MS : OTA_ADDRESS_MS);
     watch(link);
+    return true;
+}
+
+/* "localhost" is ::1 first, and libmosquitto would have tried that alone. */
+static void next_address(struct ota_link *link)
+{
+    do {
+        if (is_last_address(link) || link->leave != OTA_LINK_STAY) {
+            lost(link);
+            return;
+        }
+        forget(link);
+        link->address++;
+    } while (!open_address(link));
+}
+
+static void start(struct ota_link *link)
+{
+    enter(link, OTA_LINK_CONNECTING);
+    link->is_first = false;
+    link->address = 0;
+    if (!open_address(link)) {
+        next_address(link);
+    }
+}
+
+/* Milliseconds until the next free place in the queue. */
+static int64_t take_slot(struct ota_link *link)
+{
+    struct ota_net *net = link->net;
+    int64_t now_us = net->loop->now * 1000;
+    int64_t *next = &net->next_slot_us[link->is_first];
+    int64_t slot = *next > now_us ? *next : now_us;
+    *next = slot + net->gap_us;
+    link->slotted = true;
+    return (slot - now_us + 999) / 1000;
 }
 
 static void take_turn(struct ota_link *link)
 {
-    struct ota_net *net = link->net;
-    int64_t now_us = net->loop->now * 1000;
-    if (!link->slotted) {
-        int64_t *next = &net->next_slot_us[link->is_first];
-        int64_t slot = *next > now_us ? *next : now_us;
-        *next = slot + net->gap_us;
-        link->is_first = false;
-        link->slotted = true;
-        if (slot > now_us) {
-            after(link, (slot - now_us + 999) / 1000);
-            return;
-        }
+    bool full = link->net->connecting >= OTA_CONNECTING_MAX;
+    int64_t ms = link->slotted && !full ? 0 : take_slot(link);
+    if (ms > 0 || full) {
+        after(link, ms > 0 ? ms : 1);
+    } else {
+        start(link);
     }
-    start(link);
 }
 
 static void beat(struct ota_link *link)
@@ -317,6 +370,18 @@ static void beat(struct ota_link *link)
     settle_and_watch(link);
 }
 
+static void time_out(struct ota_link *link)
+{
+    static const char why[] = "no answer in time";
+    if (link->tcp_up) {
+        because(link, why);
+        lost(link);
+    } else {
+        note_address(link, why);
+        next_address(link);
+    }
+}
+
 static void fire(void *arg)
 {
     struct ota_link *link = arg;
@@ -327,11 +392,10 @@ static void fire(void *arg)
         after(link, 1000);
         (void)mosquitto_disconnect(link->mosq);
         settle_and_watch(link);
-    } else if (link->leave != OTA_LINK_STAY || link->state == OTA_LINK_CONNECTING) {
-        if (link->leave == OTA_LINK_STAY) {
-            because(link, "no answer in time");
-        }
+    } else if (link->leave != OTA_LINK_STAY) {
         lost(link);
+    } else if (link->state == OTA_LINK_CONNECTING) {
+        time_out(link);
     } else if (link->state == OTA_LINK_UP) {
         beat(link);
     }
@@ -368,10 +432,11 @@ void ota_link_close(struct ota_link *link, bool cut)
 {
     link->wanted = false;
     if (link->state == OTA_LINK_WAITING) {
-        link->state = OTA_LINK_AWAY;
+        enter(link, OTA_LINK_AWAY);
         ota_loop_cancel(link->net->loop, &link->timer);
     } else if (link->state != OTA_LINK_AWAY) {
         link->leave = cut ? OTA_LINK_CUT : OTA_LINK_POLITE;
+        link->why[0] = '\0'; /* we end it, not what an address has said so far */
         after(link, 0);
     }
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Owns: a device's MQTT connection: opening, subscribing, keepalive, reconnecting with backoff.
+ * Owns: a device's MQTT connection: opening, at each of the host's addresses in turn, subscribing,
+ * keepalive, reconnecting with backoff.
  * Thread: the loop's. Calls back from there; closing inside a callback is fine, it is deferred.
  * Frees: ota_link_free(); the texts it points to outlive it and are its user's.
  */
@@ -20,9 +21,9 @@
 struct ota_net {
     struct ota_loop *loop;
     struct ota_addresses addresses;
-    size_t current; /* the address that worked last */
     int port, keepalive;
     struct ota_tls *tls; /* NULL: plain TCP */
+    size_t connecting;   /* links in that state */
     int64_t gap_us;      /* between two connections */
     /* When the next one may start: by whether it is a device's first, else they'd queue together.
      */
@@ -72,7 +73,7 @@ struct ota_link {
     enum ota_link_leave leave;
     bool wanted, hurry, slotted, tcp_up;
     bool is_first;
-    size_t tried; /* addresses that refused since the last wait */
+    size_t address; /* that this attempt has come to */
     int64_t wait;
     struct ota_timer timer;
     char why[320]; /* of its end, "" so far */

@@ -52,7 +52,7 @@ static const struct row rows[] = {
     {0, "first", "N", NUMBER, AT(first), 0, INT32_MAX, "the number of the first one (1)"},
     {0, "version", "V", TEXT, AT(version), 0, 0, "the version that they run at start (1.0.0)"},
     {0, "topic-prefix", "PREFIX", TEXT, AT(prefix), 0, 0, "$ota by default"},
-    {0, "connect-rate", "N", NUMBER, AT(connect_rate), 1, 100000, "connections a second (500)"},
+    {0, "connect-rate", "N", NUMBER, AT(connect_rate), 1, 100000, "connections a second (1000)"},
     {0, "seed", "N", NUMBER, AT(seed), 0, INT64_MAX, "what is random follows from it (1)"},
     HEADING("Behaviour"),
     {0, "vendor", NULL, FLAG, AT(vendor), 0, 0, "as the samples of the Tencent C SDK behave"},
@@ -71,14 +71,15 @@ static const struct row rows[] = {
     {0, "fault", "FAULT", TEXT, AT(fault), 0, 0, "what goes wrong, see below"},
     {0, "fault-always", NULL, FLAG, AT(fault_always), 0, 0,
      "in every upgrade, not the first alone"},
-    {0, "mix", "FAULT=SHARE,...", TEXT, AT(mix), 0, 0, "faults over a fleet: ok=95,silent=1,..."},
+    {0, "mix", "FAULT=SHARE,...", TEXT, AT(mix), 0, 0,
+     "what goes wrong where in a fleet, see below"},
     {0, "offline-at-start", NULL, FLAG, AT(offline_at_start), 0, 0,
      "report once, then stay away until SIGUSR1"},
     {0, "return-after", "S", SECONDS, AT(return_after), 0, 86400, "or until then"},
     HEADING("Program"),
     {0, "duration", "S", SECONDS, AT(duration), 0, 86400 * 365, "exit after that time"},
     {0, "exit-when-done", NULL, FLAG, AT(exit_when_done), 0, 0,
-     "exit when every device ended an upgrade: 0 all well, 1 one failed"},
+     "exit when every device ended an upgrade, which silent ones never do"},
     {0, "json", NULL, FLAG, AT(json), 0, 0, "one JSON object a line for each happening"},
     {'q', "quiet", NULL, FLAG, AT(quiet), 0, 0, "print errors alone"},
     {'v', "verbose", NULL, FLAG, AT(verbose), 0, 0,
@@ -97,7 +98,7 @@ static const struct ota_options defaults = {
     .count = 1,
     .first = 1,
     .seed = 1,
-    .connect_rate = 500,
+    .connect_rate = 1000,
     .reboot_ms = -1,
     .burn_ms = 300,
     .progress_ms = 1000,
@@ -111,8 +112,8 @@ static const char examples[] =
     "  otasim --product sensor --device hall-1 --version 1.0.0\n"
     "  otasim -h broker --cafile ca.crt --cert 'certs/%d.crt' --key 'certs/%d.key' "
     "--product sensor --device hall-1\n"
-    "  otasim --product sensor --count 1000 --device 'dev%05d' "
-    "--mix 'ok=95,fail:-4@100=2,silent=1,slow:20000=2'\n"
+    "  otasim --product sensor --count 10000 --device 'dev%05d' "
+    "--mix 'ok=95,fail:-4=2,silent=1,slow=2' --seed 7\n"
     "  otasim --product ABCDEFGHIJ --device light1 --vendor --allow-port --json\n"
     "  otasim --product sensor --device hall-1 --fault reboot@50 --exit-when-done\n";
 
@@ -137,7 +138,7 @@ void ota_options_print(FILE *out)
     for (size_t i = 0; i < OTA_ROWS; i++) {
         print_row(out, &rows[i]);
     }
-    fputs("\nFaults (--fault NAME[:ARG][@PERCENT], of the first upgrade):\n", out);
+    fputs("\n", out);
     ota_fault_print(out);
     fputs("\nSIGUSR1 brings devices back that are offline at start. Exit codes: 0; 1 with\n"
           "--exit-when-done where a device failed or didn't finish; 2 it could not start.\n\n",

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "image.h"
 
@@ -152,18 +151,8 @@ static int on_timeout(CURLM *multi, long ms, void *arg)
     return 0;
 }
 
-/* Half of the descriptors are the devices' MQTT connections: downloads beyond the rest wait. */
-static long connections_at_most(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < 200) {
-        return 50;
-    }
-    return limit.rlim_cur > 40000 ? 20000 : (long)(limit.rlim_cur / 2) - 64;
-}
-
 enum ota_err ota_transfers_open(struct ota_transfers *transfers, struct ota_loop *loop,
-                                struct ota_error *error)
+                                long at_most, struct ota_error *error)
 {
     *transfers = (struct ota_transfers){.loop = loop, .multi = curl_multi_init()};
     if (transfers->multi == NULL) {
@@ -173,7 +162,7 @@ enum ota_err ota_transfers_open(struct ota_transfers *transfers, struct ota_loop
     curl_multi_setopt(transfers->multi, CURLMOPT_SOCKETDATA, transfers);
     curl_multi_setopt(transfers->multi, CURLMOPT_TIMERFUNCTION, on_timeout);
     curl_multi_setopt(transfers->multi, CURLMOPT_TIMERDATA, transfers);
-    curl_multi_setopt(transfers->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, connections_at_most());
+    curl_multi_setopt(transfers->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, at_most);
     return ota_loop_timer(loop, &transfers->timer, on_timer, transfers, error);
 }
 

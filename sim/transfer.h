@@ -56,8 +56,9 @@ struct ota_transfer_request {
     bool vendor;          /* with the vendor's header lines */
 };
 
+/* Downloads beyond at_most wait for one another. */
 enum ota_err ota_transfers_open(struct ota_transfers *transfers, struct ota_loop *loop,
-                                struct ota_error *error) OTA_CHECKED;
+                                long at_most, struct ota_error *error) OTA_CHECKED;
 void ota_transfers_close(struct ota_transfers *transfers);
 
 enum ota_err ota_transfer_start(struct ota_transfers *transfers,

@@ -115,8 +115,11 @@ static void reboot(struct ota_device *device)
         return;
     }
     memcpy(device->before, device->version, sizeof device->before);
-    strcpy(device->version, has_fault(device, OTA_FAULT_WRONG_VERSION) ? device->fault.version
-                                                                       : device->notice.version);
+    strcpy(device->version, device->notice.version);
+    if (has_fault(device, OTA_FAULT_WRONG_VERSION)) {
+        tell_fault(device);
+        strcpy(device->version, device->fault.version);
+    }
     device->proving = true;
     go_away(device, reboot_ms(device), false);
 }
@@ -309,6 +312,9 @@ static void take(struct ota_device *device, const struct ota_notice *notice)
     device->acked = true;
     device->said = (struct ota_progress){0};
     ota_device_enter(device, OTA_PHASE_STARTING);
+    if (has_fault(device, OTA_FAULT_SLOW)) {
+        tell_fault(device);
+    }
     int64_t ms = device->vendor ? ota_random_between(&device->random, 0, OTA_VENDOR_POLL_MS) : 0;
     ota_device_after(device, ms, ota_fetch_start);
 }

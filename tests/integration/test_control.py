@@ -36,6 +36,20 @@ listTasks            viewer   product? batch? device? version? status? limit? cu
 getTask              viewer   task
 cancelTask           operator task
 retryTask            operator task
+createBatch          operator product version target? name? stages? ratePerMinute? maxInFlight? \
+failureThreshold? gate? retry? timeoutSeconds? startAt? expireAt? mode? override? reinstall? \
+allowDowngrade? draft? dryRun?
+addBatchDevices      operator batch devices
+startBatch           operator batch
+updateBatch          operator batch name? ratePerMinute? maxInFlight? failureThreshold? expireAt?
+listBatches          viewer   product? state? limit? cursor?
+getBatch             viewer   batch
+pauseBatch           operator batch
+resumeBatch          operator batch
+advanceBatch         operator batch
+cancelBatch          operator batch running?
+retryBatch           operator batch
+getStats             viewer   product? batch?
 getInfo              viewer
 """  # fmt: skip
 
@@ -67,6 +81,8 @@ GOOD = {
     "offset": 0,
     "data": "AAAA",
     "task": 1,
+    "batch": 1,
+    "devices": ["d"],
 }
 
 NO_TEXT = [None, 1, 1.5, True, [], {}, ["p"]]
@@ -81,7 +97,45 @@ NO_RETRY = [
     {"max": 1, "on": -1}, {"max": 1, "on": [None]}, {"max": 1, "more": 1}, {"max": None},
 ]  # fmt: skip
 
+NO_THRESHOLD = [
+    None, 1, "10%", [], {}, {"percent": 10}, {"minFinished": 1}, {"percent": 0, "minFinished": 1},
+    {"percent": 101, "minFinished": 1}, {"percent": 10, "minFinished": 0},
+    {"percent": 10.5, "minFinished": 1}, {"percent": 10, "minFinished": 1, "more": 1},
+]  # fmt: skip
+NO_TARGET = [
+    None, 1, "all", True, [], {}, {"all": False}, {"all": 1}, {"all": True, "online": True},
+    {"fromVersions": []}, {"fromVersions": "1"}, {"fromVersions": ["a b"]}, {"fromVersions": [1]},
+    {"fromVersions": ["1"] * 101}, {"notVersions": [None]}, {"devices": []}, {"devices": ["a.b"]},
+    {"devices": ["d"] * 1001}, {"tags": []}, {"tags": ["a b"]}, {"tags": ["t"] * 17},
+    {"online": 1}, {"online": None}, {"versions": ["1"]},
+]  # fmt: skip
+ALL = {"percent": 100}
+NO_STAGES = [
+    None, 1, "10", {}, [], [1], [{}], [{"percent": 50}], [{"count": 5}], [{"percent": 0}, ALL],
+    [{"percent": -1}, ALL], [{"percent": "1"}, ALL], [{"percent": 101}], [{"count": 0}, ALL],
+    [{"count": 1.5}, ALL], [{"percent": 1, "count": 1}, ALL], [{"percent": 9}, {"percent": 9}, ALL],
+    [{"percent": 9}, {"percent": 5}, ALL], [{"count": 9}, {"count": 5}, ALL], [ALL, ALL],
+    [{"percent": 1, "minSuccessPercent": 101}, ALL], [{"percent": 1, "soakSeconds": -1}, ALL],
+    [{"percent": 1, "advance": "later"}, ALL], [{"percent": 1, "more": 1}, ALL],
+    [{"percent": n} for n in range(1, 21)] + [ALL],
+]  # fmt: skip
+
 BAD = {
+    "target": NO_TARGET,
+    "stages": NO_STAGES,
+    "devices": [None, 1, "d", {}, [], [1], ["a.b"], [""], ["d"] * 1001],
+    "name": NO_DESCRIPTION,
+    "ratePerMinute": NO_NUMBER + [0],
+    "maxInFlight": NO_NUMBER + [0],
+    "failureThreshold": NO_THRESHOLD,
+    "gate": NO_TEXT + ["", "Confirmed", "failed"],
+    "mode": NO_TEXT + ["", "once"],
+    "running": NO_TEXT + ["", "stop"],
+    "state": NO_TEXT + ["", "waiting", "Running"],
+    "startAt": NO_NUMBER + [0, 10**15],
+    "expireAt": NO_NUMBER + [0, 10**15],
+    "draft": NO_BOOL,
+    "dryRun": NO_BOOL,
     "product": NO_NAME + ["x" * 33, "a:b", "a.b"],
     "device": NO_NAME + ["a.b"],
     "version": NO_NAME + ["x" * 33, "1:0"],

@@ -1,21 +1,24 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """otasim against a plain broker and a server made of paho and http.server: every byte it says."""
+import functools
 import hashlib
 import http.server
 import itertools
 import json
 import os
 import re
+import select
 import signal
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 
 import pytest
 
-from harness import OTASIM, TIMEOUT
+from harness import OTASIM, TIMEOUT, free_port
 
 PRODUCT = "sensor"
 NAME = "hall-1"
@@ -205,11 +208,14 @@ def server(plain):
 class Sim:
     """A running otasim; its events are kept, and can be waited for."""
 
-    def __init__(self, folder, *words, json_lines=True):
+    def __init__(self, folder, *words, json_lines=True, hosts=None):
         self.errors = folder / "otasim.err"
         self.events, self.lines = [], []
         self.changed = threading.Condition()
         command = [OTASIM, *map(str, words)] + (["--json"] if json_lines else [])
+        if hosts:
+            (folder / "hosts").write_text(hosts)
+            command = [*with_hosts(folder / "hosts"), *command]
         with open(self.errors, "wb") as errors:
             self.process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL
@@ -267,12 +273,44 @@ class Sim:
         assert code in (0, 1), (code, self.errors.read_text())
 
 
+# Runs a program with another /etc/hosts, which nobody else sees. As python, since a chroot's root
+# is no mount, and unshare(1) gives up there.
+OTHER_HOSTS = """
+import ctypes, errno, os, sys
+NEWNS, NEWUSER, BIND, REC_PRIVATE = 0x20000, 0x10000000, 0x1000, 0x44000
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.unshare(NEWNS) and libc.unshare(NEWNS | NEWUSER):
+    sys.exit("unshare: " + os.strerror(ctypes.get_errno()))
+if libc.mount(None, b"/", None, REC_PRIVATE, None) and ctypes.get_errno() != errno.EINVAL:
+    sys.exit("make-private: " + os.strerror(ctypes.get_errno()))
+if libc.mount(os.fsencode(sys.argv[1]), b"/etc/hosts", None, BIND, None):
+    sys.exit("bind: " + os.strerror(ctypes.get_errno()))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def with_hosts(path):
+    """What goes before a command so that it has that file as /etc/hosts."""
+    problem = why_no_hosts()
+    if problem and os.geteuid() != 0:  # who is root can do it, and has to
+        pytest.skip(f"no /etc/hosts of its own: {problem}")
+    assert not problem, problem
+    return [sys.executable, "-c", OTHER_HOSTS, str(path)]
+
+
+@functools.lru_cache
+def why_no_hosts():
+    command = [sys.executable, "-c", OTHER_HOSTS, "/etc/hosts", "/bin/true"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stderr
+
+
 @pytest.fixture
 def otasim(plain, tmp_path):
-    """otasim("--fault", "silent") runs it as one device, unless --count is among the words."""
+    """otasim("--fault", "silent") runs it as one device, unless --count is among the words. hosts:
+    the text of its /etc/hosts."""
     started = []
 
-    def start(*words, port=None, json_lines=True):
+    def start(*words, port=None, json_lines=True, hosts=None):
         place = [] if "-h" in words else ["-h", "127.0.0.1"]
         place += ["-p", port or plain.port]
         if "--device" not in words and "--count" not in words:
@@ -280,7 +318,7 @@ def otasim(plain, tmp_path):
         place += [] if "--product" in words else ["--product", PRODUCT]
         folder = tmp_path / f"otasim{len(started)}"
         folder.mkdir()
-        started.append(Sim(folder, *place, *words, json_lines=json_lines))
+        started.append(Sim(folder, *place, *words, json_lines=json_lines, hosts=hosts))
         return started[-1]
 
     yield start
@@ -582,9 +620,81 @@ def test_goes_on_downloading_while_the_broker_is_away(plain, server, files, otas
     assert len(http.requests) == 1
 
 
+SIX_FIRST = "127.0.0.1 localhost\n::1 localhost\n"
+TWOFOLD = "127.0.0.1 twofold\n127.0.0.2 twofold\n"  # tried in this order
+
+
+@pytest.fixture
+def second(broker):
+    """A broker that listens on 127.0.0.2 too, at a port where 127.0.0.1 has nobody: second_port."""
+    port = free_port()
+    made = broker(plugin=False, config=f"listener {port} 127.0.0.2")
+    made.second_port = port
+    return made
+
+
 def test_the_next_address_where_the_first_refuses(server, otasim):
-    otasim("-h", "localhost")  # ::1 comes first, and the broker listens on 127.0.0.1 alone
+    sim = otasim("-h", "localhost", hosts=SIX_FIRST)  # the broker has 127.0.0.1 alone
     server.wait(f"version {OLD}")
+    assert "refused" not in sim.names()
+
+
+def test_the_next_address_of_one_family(second, otasim):
+    sim = otasim("-h", "twofold", port=second.second_port, hosts=TWOFOLD)
+    sim.wait("reported")
+    assert sim.names()[0] == "connected"
+
+
+def test_the_next_address_with_tls(broker, certificates, otasim):
+    secure = broker(plugin=False, tls=certificates)
+    certificates.client("any")
+    folder = certificates.folder / "clients"
+    words = ["-h", "localhost", "--cafile", certificates.ca]
+    words += ["--cert", f"{folder}/any.crt", "--key", f"{folder}/any.key"]
+    sim = otasim(*words, port=secure.tls_port, hosts=SIX_FIRST)
+    sim.wait("reported")
+    assert sim.names()[0] == "connected"
+
+
+def test_the_next_address_where_the_first_says_nothing(second, otasim):
+    with socket.create_server(("127.0.0.1", second.second_port), backlog=0) as full:
+        waiting = [socket.socket() for _ in range(3)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        sim = otasim("-h", "twofold", port=second.second_port, hosts=TWOFOLD)
+        sim.wait("reported")
+        assert sim.names()[0] == "connected"
+        for one in waiting:
+            one.close()
+
+
+def test_downloads_from_the_next_address_too(server, files, otasim):
+    http = files()  # on 127.0.0.1 alone
+    sim = otasim(*FAST, "--exit-when-done", hosts=SIX_FIRST)
+    run(server, sim, notice(http, url=http.url("localhost")))
+    assert sim.wait_end() == 0
+    assert len(http.requests) == 1
+
+
+def test_each_attempt_begins_at_the_first_address(second, otasim):
+    sim = otasim("-h", "twofold", port=second.second_port, hosts=TWOFOLD)
+    sim.wait("connected")
+    with socket.create_server(("127.0.0.1", second.second_port)) as first:
+        first.settimeout(TIMEOUT)
+        second.restart()
+        for _ in range(2):
+            with first.accept()[0] as connection, connection.makefile("rb") as stream:
+                read_packet(stream)  # it is up, so no other address is tried
+    sim.wait("connected", count=2)
+    assert sim.names().count("refused") >= 2
+
+
+def test_says_why_no_address_would_do(otasim):
+    sim = otasim("-h", "twofold", port=free_port(), hosts=TWOFOLD)
+    refused = "127.0.0.1: Connection refused, 127.0.0.2: Connection refused"
+    for count in (1, 2):
+        assert sim.wait("refused", count=count)["reason"] == refused
 
 
 def test_a_login(broker, otasim):
@@ -1092,30 +1202,74 @@ def test_a_summary_instead_of_lines(server, otasim):
     assert all("30 connected: 30 idle" in line for line in sim.lines) and len(sim.lines) == 2
 
 
+MIX = "ok=95,fail:-4=2,silent=1,slow=2"
+
+
+def fleet_with_faults(server, otasim, offer, count, mix, seed):
+    """Offers an upgrade to a fleet; gives who had which fault and who upgraded, all of them."""
+    sim = otasim("--count", count, "--mix", mix, "--seed", seed, *FAST)
+    sim.wait("reported", count=count)
+    for number in range(1, count + 1):
+        server.send(offer, f"dev{number:05d}")
+
+    def settled():
+        ended = [e for e in sim.events if (e["event"], e.get("fault")) in ENDS]
+        return len(ended) >= count
+
+    with sim.changed:
+        assert sim.changed.wait_for(settled, TIMEOUT * 2), sim.lines[-10:]
+    sim.close()
+    faults = {e["device"]: e["fault"] for e in sim.events if e["event"] == "fault"}
+    return faults, {e["device"] for e in sim.events if e["event"] == "upgraded"}
+
+
+ENDS = [("upgraded", None), ("fail", None), ("fault", "silent")]
+
+
 def test_a_mix(server, files, otasim):
     """Shares are exact, places follow from the seed."""
-    http = files()
-    mix = "ok=70,fail:-4@100=20,no-done=10"
-    outcomes = []
-    for seed in (3, 3, 4):
-        since = len(server.client.messages)
-        sim = otasim("--count", 20, "--mix", mix, "--seed", seed, "--exit-when-done", *FAST)
-        names = [f"dev{i:05d}" for i in range(1, 21)]
-        for name in names:
-            server.wait(f"version {OLD}", name, since=since, timeout=TIMEOUT * 2)
-            server.send(notice(http), name)
-        assert sim.wait_end(TIMEOUT * 2) == 1
-        said = {name: server.words(name, since) for name in names}
-        outcomes.append([("fail -4" in w, "done" in w) for w in said.values()])
-    assert outcomes[0] == outcomes[1] != outcomes[2]
-    assert outcomes[0].count((True, False)) == 4 and outcomes[0].count((False, True)) == 14
+    offer = notice(files(CONTENT[:4000]))
+    runs = [fleet_with_faults(server, otasim, offer, 100, MIX, seed) for seed in (7, 7, 8)]
+    for faults, upgraded in runs:
+        assert sorted(faults.values()) == ["fail", "fail", "silent", "slow", "slow"]
+        assert {name for name, fault in faults.items() if fault != "slow"}.isdisjoint(upgraded)
+        assert len(upgraded) == 97
+    assert runs[0] == runs[1] and runs[0][0] != runs[2][0]
 
 
-def test_a_connect_rate(server, otasim):
+def test_a_mix_that_doesnt_come_out_even(server, files, otasim):
+    offer = notice(files(CONTENT[:4000]))
+    faults, upgraded = fleet_with_faults(server, otasim, offer, 20, "ok,fail:-1@0,silent=1", 1)
+    counts = [len(upgraded), *(list(faults.values()).count(word) for word in ("fail", "silent"))]
+    assert sum(counts) == 20 and all(count in (6, 7) for count in counts)
+
+
+def test_a_connect_rate(plain, server, otasim):
     sim = otasim("--count", 11, "--connect-rate", 20)
     sim.wait("connected", count=11)
+    connects = server.client.connects
+    plain.restart()
+    server.client.wait_reconnected(connects)
+    sim.wait("connected", count=22)
     times = [e["at"] for e in sim.events if e["event"] == "connected"]
-    assert max(times) - min(times) >= 400
+    assert max(times[:11]) - min(times[:11]) >= 400
+    assert max(times[11:]) - min(times[11:]) >= 400
+
+
+def test_at_most_500_connect_at_a_time(otasim):
+    """Whatever the rate: a broker that is slow with each of them isn't made slower."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+        listener.settimeout(TIMEOUT)
+        words = ["--count", 520, "--connect-rate", 10000, "-q"]
+        otasim(*words, port=listener.getsockname()[1], json_lines=False)
+        accepted = [listener.accept()[0] for _ in range(500)]
+        assert not select.select([listener], [], [], 0.2)[0]
+        for one in accepted[:20]:
+            one.sendall(bytes([0x20, 2, 0, 0]))
+        accepted += [listener.accept()[0] for _ in range(20)]
+        assert not select.select([listener], [], [], 0.2)[0]
+        for one in accepted:
+            one.close()
 
 
 # -- the command line -------------------------------------------------------------------------
@@ -1128,8 +1282,18 @@ def call(*words):
 def test_help():
     told = call("--help")
     assert told.returncode == 0 and told.stderr == ""
-    for word in ("--mix", "ignore-notice:N", "Examples:", "--vendor"):
+    for word in ("--mix", "ignore-notice:N", "Examples:", "--vendor", f"--mix '{MIX}'"):
         assert word in told.stdout
+
+
+def test_too_few_open_files():
+    limited = ["sh", "-c", 'ulimit -n 100; exec "$@"', "sh", OTASIM]
+    told = subprocess.run(
+        [*limited, "--product", "p", "--count", "50"], capture_output=True, text=True, timeout=30,
+        check=False,
+    )  # fmt: skip
+    assert told.returncode == 2
+    assert "--count 50 needs 110 open files and 100 are allowed" in told.stderr
 
 
 @pytest.mark.parametrize(
@@ -1153,6 +1317,9 @@ def test_help():
         (["--product", "p", "--fault", "stall@101"], "stall[@P]"),
         (["--product", "p", "--mix", "ok=x"], "share"),
         (["--product", "p", "--mix", "ok=0"], "sum up to nothing"),
+        (["--product", "p", "--mix", "ok=inf"], "share"),
+        (["--product", "p", "--mix", "ok=-1"], "share"),
+        (["--product", "p", "--mix", "ok=95,slow:x=5"], "slow[:BYTES_PER_S]"),
         (["--product", "p", "--mix", ""], "sum up to nothing"),
         (["--product", "p", "--mix", "ok", "--fault", "silent"], "not both"),
         (["--product", "p", "--cert", "x"], "go together"),

@@ -667,7 +667,7 @@ def test_list_filters(place):
     assert listed(product="p", device="off") == [tasks["off"]]
     assert listed(version="2") == newest_first
     assert listed(version="1") == []
-    assert listed(batch=1) == []
+    refuse(admin, "listTasks", "not_found", "batch", batch=1)
     by_status = {
         "device_offline": [tasks["off"], other],
         "task_waiting": [],
