@@ -138,6 +138,7 @@ class Broker(Process):
             f"plugin {PLUGIN}",
             f"plugin_opt_db_path {self.db_path}",
             "plugin_opt_admins admin",
+            "plugin_opt_max_report_rate 10000",  # a few devices stand for many
             "plugin_opt_acl_fallback allow",
         ]
         if self.kind == "quiet":

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Batches over large fleets: what making one costs, what others feel, how fast a fleet is upgraded."""
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -91,21 +90,24 @@ class Making:
     def make(self):
         began, cpu = time.monotonic(), parts.processor_time(self.broker.pid)
         self.broker.loops.start()
-        probe = parts.load(port=self.broker.port, mode="foreign", conns=1, rate=measures.PROBE_RATE,
-                           seconds=max(3, self.devices / 25_000), warmup=0.3, first=8_000_000,
-                           nice=-10)
+        probe = self.probe(max(2, self.devices / 100_000))
         stages = [{"percent": 1}, {"percent": 10}, {"percent": 100}]
         self.batch = self.ask("createBatch", product="bench", version="0.0.2", stages=stages,
                               target={"fromVersions": ["0.0.1"]})["batch"]["batch"]
         wait_for(self.admin, self.batch, lambda shown: shown["state"] == "running")
         self.took = time.monotonic() - began
-        self.probe = probe.result()
-        self.loops = {**self.broker.loops.stop(), "gap": self.probe["gap"]}
-        self.cpu = parts.processor_time(self.broker.pid) - cpu - self.foreign_cpu()
+        self.cpu = parts.processor_time(self.broker.pid) - cpu
+        self.loops = self.broker.loops.stop()
+        self.loops["gap"] = probe.result()["gap"]
+        after, waited = parts.processor_time(self.broker.pid), time.monotonic()
+        probe = self.probe(self.took)
+        probe.result()  # the same without a batch in the making: what the probe costs
+        idle = parts.processor_time(self.broker.pid) - after
+        self.cpu -= idle * self.took / (time.monotonic() - waited)
 
-    def foreign_cpu(self):
-        """What the probe's messages cost the broker, as it was measured beside this."""
-        return self.probe["done"] * 30e-6
+    def probe(self, seconds):
+        return parts.load(port=self.broker.port, mode="foreign", conns=1, rate=measures.PROBE_RATE,
+                          seconds=seconds, warmup=0.3, first=8_000_000, nice=-10)
 
     def steer(self):
         self.ask("pauseBatch", batch=self.batch)
@@ -156,3 +158,95 @@ def making_one(folder, plan, template, devices):
     yield Row("… cancelled to the last task after", median(run.cancel_took for run in runs), None,
               "s", note=f"{median(run.cancel_cpu for run in runs):.1f} s of processor time")
     yield loop_row("… longest loop meanwhile", [run.cancel_loops for run in runs], ("<=", 10.0))
+
+
+# --- a connected fleet ---------------------------------------------------------------------------
+
+SIMULATOR = parts.BUILD / "sim" / "otasim"
+
+
+class Fleet:
+    """10,000 simulated devices in one process, on a broker of their own."""
+
+    def __init__(self, folder, empty, *words):
+        copy_database(empty, folder / "ota.db")
+        self.broker = Broker(folder, "plugin", db_path=folder / "ota.db", watched=True)
+        self.admin = admin_of(self.broker)
+        self.admin.call("createProduct", product="p")
+        self.admin.add_firmware("p", "0.0.2", b"x" * 4096)
+        self.simulator = parts.Process(folder, "otasim", [
+            SIMULATOR, "-h", "127.0.0.1", "-p", self.broker.port, "--product", "p", "--count",
+            FLEET, "--version", "0.0.1", "--quiet", "--seed", SEED_FLEET, "--connect-rate", 2500,
+            "--burn-ms", 100, "--reboot-ms", 100, *words,
+        ])
+        self.simulator.wait_until(lambda: self.online() == FLEET, "fleet")
+
+    def online(self):
+        products = self.admin.call("listProducts")["products"]
+        time.sleep(0.1)
+        return products[0]["online"]
+
+    def start(self, **fields):
+        return self.admin.call("createBatch", product="p", version="0.0.2",
+                               target={"fromVersions": ["0.0.1"]}, **fields)["batch"]["batch"]
+
+    def stop(self):
+        self.simulator.stop()
+        self.admin.close()
+        self.broker.stop()
+
+
+def notices(folder, plan, empty):
+    """All are told as fast as may be, and say nothing; a foreign client's round trips beside."""
+    quiet, busy, rates, loops = [], [], [], []
+    for number in range(plan.fleet_rounds):
+        fleet = Fleet(folder / f"notices-{number}", empty, "--fault", "silent")
+        try:
+            quiet.append(measures.probe(fleet.broker, 3).result())
+            batch = fleet.start(maxInFlight=FLEET, timeoutSeconds=3600)
+            fleet.broker.loops.start()
+            began = time.monotonic()
+            probe = measures.probe(fleet.broker, 3)
+            wait_for(fleet.admin, batch, lambda shown: shown["counts"]["message_sent"] == FLEET)
+            rates.append(FLEET / (time.monotonic() - began))
+            busy.append(probe.result())
+            loops.append({**fleet.broker.loops.stop(), "gap": busy[-1]["gap"]})
+        finally:
+            fleet.stop()
+    yield Row(f"first notices a second, {FLEET:,} devices connected", median(rates),
+              (">=", NOTICES_A_SECOND), "/s", rates)
+    slower = [one["p99"] / other["p99"] for one, other in zip(busy, quiet)]
+    yield Row("… a foreign client's p99 against the quiet broker's", median(slower), ("<=", 1.5),
+              "x", slower, f"p99 {median(one['p99'] for one in busy):,.0f} µs, quiet "
+              f"{median(one['p99'] for one in quiet):,.0f} µs")
+    yield loop_row("… longest loop of the broker", loops, ("<=", 10.0))
+
+
+def upgrades(folder, plan, empty):
+    """From the notice to the last confirmed device."""
+    rates, costs, wal, memory = [], [], [], []
+    for number in range(plan.fleet_rounds):
+        fleet = Fleet(folder / f"upgrades-{number}", empty)
+        try:
+            cpu, began = parts.processor_time(fleet.broker.pid), time.monotonic()
+            written = written_bytes(fleet.broker.pid)
+            batch = fleet.start(maxInFlight=2000)
+            wait_for(fleet.admin, batch, lambda shown: shown["confirmed"] == FLEET)
+            rates.append(FLEET / (time.monotonic() - began))
+            costs.append((parts.processor_time(fleet.broker.pid) - cpu) / FLEET * 1e6)
+            wal.append((written_bytes(fleet.broker.pid) - written) / FLEET)
+            memory.append(fleet.broker.memory()["VmRSS"] / 1e6)
+        finally:
+            fleet.stop()
+    yield Row(f"a whole upgrade of {FLEET:,} connected devices, notice to confirmed", median(rates),
+              None, "devices/s", rates, "4 KB a device over HTTP, otasim on the same two cores")
+    yield Row("… the broker's processor time a device", median(costs), None, "µs", costs)
+    yield Row("… written a device: WAL and checkpoints", median(wal), None, "bytes", wal)
+    yield Row("… memory (RSS) at the end", median(memory), None, "MB", memory)
+
+
+def written_bytes(pid):
+    """What the process has given to write(2) and its kin: mostly WAL, and its checkpoints."""
+    with open(f"/proc/{pid}/io", encoding="ascii") as file:
+        fields = dict(line.split(": ") for line in file.read().splitlines())
+    return int(fields["write_bytes"])

@@ -19,14 +19,17 @@ import fill
 import measures
 import parts
 import report
+import rollouts
 
 FULL = SimpleNamespace(
     devices=1_000_000, rounds=7, seconds=2.5, probe_rounds=5, probe_seconds=6, deletion_seconds=40,
     latency_seconds=4, starts=3, callgrind_rounds=2, callgrind_lengths=(4_000, 20_000),
+    batches=(100_000, 1_000_000), batch_rounds=3, fleet_rounds=3,
 )
 QUICK = SimpleNamespace(
     devices=1_000_000, rounds=3, seconds=0.8, probe_rounds=1, probe_seconds=3, deletion_seconds=20,
     latency_seconds=1.5, starts=1, callgrind_rounds=1, callgrind_lengths=(2_000, 8_000),
+    batches=(100_000,), batch_rounds=1, fleet_rounds=1,
 )
 
 
@@ -42,6 +45,9 @@ def sections(house, folder, plan, empty):
         ("Answer latency", lambda: measures.answer_latency(house, plan), "all"),
         ("Downloads", lambda: measures.downloads(house, plan), "all"),
         ("While others publish", lambda: measures.while_others_publish(house, plan), "all"),
+        ("Batches", lambda: rollouts.making(folder / "batches", plan, empty), ""),
+        ("Notices", lambda: rollouts.notices(folder / "batches", plan, empty), ""),
+        ("Whole upgrades", lambda: rollouts.upgrades(folder / "batches", plan, empty), ""),
         ("Memory at the end", lambda: measures.memory_after(house), "all"),
     ]
 

@@ -18,6 +18,7 @@
 #include "fleet.h"
 #include "heap.h"
 #include "store/store.h"
+#include "util/rate.h"
 
 /* What the options say about upgrades and firmware (options.h has all). */
 struct ota_settings {
@@ -29,6 +30,7 @@ struct ota_settings {
     int64_t max_firmware_size;
     int max_firmware_per_product;
     uint32_t max_devices_per_product;
+    struct ota_rate report_rate; /* of one device */
     bool auto_register;
 };
 

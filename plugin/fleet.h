@@ -61,7 +61,8 @@ struct ota_device {
     int64_t last_task; /* newest task's id, unfinished or not; 0 */
     int64_t last_seen; /* Unix ms; 0 */
     uint32_t id;
-    uint32_t seen_hour; /* last_seen as the store has it, in hours since 1970 */
+    uint32_t seen_hour;  /* last_seen as the store has it, in hours since 1970 */
+    uint32_t report_tat; /* see ota_rate_take: its reports' bucket */
     bool hold : 1;
     bool may_settle : 1; /* the last task is finished, but a report may still change it */
     char name[];         /* in one piece with the rest: 32 bytes and a cache line saved a device */

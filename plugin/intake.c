@@ -10,8 +10,12 @@
 #include "notice.h"
 #include "presence.h"
 #include "tasks.h"
+#include "util/rate.h"
 
 #define OTA_LOG_EVERY_MS 1000
+
+/* A fleet that grows by 2,000 devices a second for ten seconds isn't one. */
+static const struct ota_rate registration_rate = {.step = 5, .burst = 20000};
 
 static const struct {
     const char *name;
@@ -212,6 +216,9 @@ static enum ota_refusal find_device(struct ota_intake *intake, const struct ota_
     if (product->devices >= core->settings.max_devices_per_product) {
         return OTA_REFUSED_DEVICE_LIMIT;
     }
+    if (!ota_rate_take(&registration_rate, &intake->registration_tat, core->mono_now)) {
+        return OTA_REFUSED_REGISTRATION_RATE;
+    }
     enum ota_err err = register_device(intake, product, topic, report, device, error);
     return err == OTA_OK ? OTA_REFUSAL_COUNT : OTA_REFUSED_STORE;
 }
@@ -228,6 +235,35 @@ static enum ota_intake_verdict not_committed(struct ota_intake *intake,
     }
     ota_intake_refuse(intake, client, OTA_REFUSED_STORE);
     return OTA_INTAKE_NOT_COMMITTED;
+}
+
+/* Whether the report would be written: a percentage and the same version again would not. */
+static bool is_change(const struct ota_core *core, const struct ota_device *device,
+                      const struct ota_report *report)
+{
+    if (report->is_version) {
+        return device->version == NULL || strcmp(device->version->text, report->version) != 0;
+    }
+    if (!is_target_of(device->task, report->version)) {
+        return device->task == NULL && device->may_settle && report->kind == OTA_EV_DONE;
+    }
+    struct ota_upgrade up = device->task->up;
+    struct ota_upgrade_event event = {.kind = report->kind,
+                                      .percent = report->percent,
+                                      .code = report->code,
+                                      .service_now = core->service_ms};
+    return ota_upgrade_step(&up, &event).changed;
+}
+
+/* What may be lost is ignored; what must not be isn't acknowledged, and the connection closes: the
+ * device sends it again. */
+static enum ota_intake_verdict too_often(struct ota_intake *intake, const struct mosquitto *client,
+                                         const struct ota_device *device,
+                                         const struct ota_report *report)
+{
+    bool change = is_change(intake->core, device, report);
+    ota_intake_refuse(intake, client, OTA_REFUSED_RATE);
+    return change ? OTA_INTAKE_NOT_COMMITTED : OTA_INTAKE_REFUSED;
 }
 
 enum ota_intake_verdict ota_intake_report(struct ota_intake *intake, const struct mosquitto *client,
@@ -248,6 +284,10 @@ enum ota_intake_verdict ota_intake_report(struct ota_intake *intake, const struc
     if (refusal != OTA_REFUSAL_COUNT) {
         ota_intake_refuse(intake, client, refusal);
         return OTA_INTAKE_REFUSED;
+    }
+    if (!ota_rate_take(&intake->core->settings.report_rate, &device->report_tat,
+                       intake->core->mono_now)) {
+        return too_often(intake, client, device, &report);
     }
     ota_presence_sign(intake->core, client, device, OTA_SIGN_REPORTED);
     bool mattered = true;

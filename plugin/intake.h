@@ -26,6 +26,8 @@
     X(UNKNOWN_PRODUCT, "unknown_product", "no product of that name exists")                        \
     X(UNKNOWN_DEVICE, "unknown_device", "the device is not known and auto_register is off")        \
     X(DEVICE_LIMIT, "device_limit", "the product has max_devices_per_product devices already")     \
+    X(REGISTRATION_RATE, "registration_rate", "too many new devices in a short time")              \
+    X(RATE, "rate", "the device reports too often")                                                \
     X(NO_TASK, "no_task", "the progress belongs to no task that it could change")                  \
     X(STORE, "store", "the database refused; the device will send again")
 
@@ -41,6 +43,7 @@ struct ota_intake {
     uint64_t reports;
     uint64_t refused[OTA_REFUSAL_COUNT];
     int64_t logged_at[OTA_REFUSAL_COUNT]; /* monotonic ms */
+    uint32_t registration_tat;            /* see ota_rate_take */
 };
 
 enum ota_intake_verdict {

@@ -30,6 +30,7 @@ static const struct row rows[] = {
     {"device_identity", TEXT, AT(device_identity), "username:%p/%d", 0, 0, NULL},
     {"auto_register", BOOLEAN, AT(auto_register), "true", 0, 0, NULL},
     {"max_devices_per_product", NUMBER, AT(max_devices_per_product), "1000000", 1, 100000000, NULL},
+    {"max_report_rate", NUMBER, AT(max_report_rate), "20", 1, 10000, NULL},
     {"upgrade_timeout", NUMBER, AT(upgrade_timeout), "900", 1, 604800, NULL},
     {"notice_interval", NUMBER, AT(notice_interval), "10", 1, 3600, NULL},
     {"max_firmware_size", NUMBER, AT(max_firmware_size), "10485760", 1, 1073741824, NULL},

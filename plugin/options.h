@@ -22,6 +22,7 @@ struct ota_options {
     char *device_identity;
     bool auto_register;
     int64_t max_devices_per_product;
+    int64_t max_report_rate; /* a second and device; five seconds' worth at once */
     int64_t upgrade_timeout; /* seconds */
     int64_t notice_interval; /* seconds */
     int64_t max_firmware_size;

@@ -8,7 +8,8 @@
 #include "broker.h"
 #include "load.h"
 
-#define OTA_IDLE_LOOK_MS 50
+#define OTA_IDLE_LOOK_MS   50
+#define OTA_REPORT_BURST_S 5
 
 static bool is_online(void *data, int64_t device_id)
 {
@@ -35,6 +36,9 @@ static void fill_settings(const struct ota_options *options, struct ota_settings
     settings->max_firmware_size = options->max_firmware_size;
     settings->max_firmware_per_product = (int)options->max_firmware_per_product;
     settings->max_devices_per_product = (uint32_t)options->max_devices_per_product;
+    settings->report_rate =
+        (struct ota_rate){.step = (uint32_t)(OTA_RATE_TICKS_A_SECOND / options->max_report_rate),
+                          .burst = (uint32_t)options->max_report_rate * OTA_REPORT_BURST_S};
     settings->auto_register = options->auto_register;
 }
 

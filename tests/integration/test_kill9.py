@@ -479,7 +479,9 @@ class Run:
 
 
 def kill_again_and_again(broker, rounds, seed):
-    one = broker(config="log_type error\nlog_type warning")
+    one = broker(
+        config="log_type error\nlog_type warning", options={"max_report_rate": 10000}
+    )
     admin = one.admin()
     stock(admin, "p", *TARGETS)
     admin.close()

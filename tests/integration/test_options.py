@@ -24,6 +24,7 @@ def number(least, most):
 
 NUMBERS = {
     "max_devices_per_product": number(1, 100000000),
+    "max_report_rate": number(1, 10000),
     "upgrade_timeout": number(1, 604800),
     "notice_interval": number(1, 3600),
     "max_firmware_size": number(1, 1073741824),

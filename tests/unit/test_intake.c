@@ -634,6 +634,73 @@ static void test_last_seen(void **state)
     assert_int_equal(door->fix.device->last_seen, FAKE_UNIX_START + 12345);
 }
 
+/* --- too often ----------------------------------------------------------------------------------
+ */
+
+static void limit_reports(struct door *door)
+{
+    struct ota_task_order order = fixture_order(&door->fix, door->fix.device);
+    (void)fixture_task(&door->fix, &order);
+    says_version(door, "1.0");
+    says(door, "downloading", ",\"percent\":1");
+    fake_broker_advance(10000);
+    ota_core_tick_clock(&door->fix.core);
+    door->fix.core.settings.report_rate =
+        (struct ota_rate){.step = OTA_RATE_TICKS_A_SECOND / 20, .burst = 100};
+    for (int i = 0; i < 100; i++) {
+        says(door, "downloading", ",\"percent\":2");
+    }
+}
+
+static void test_too_many_percentages_are_ignored(void **state)
+{
+    struct door *door = *state;
+    limit_reports(door);
+    const char *more = progress("2.0", "downloading", ",\"percent\":3");
+    assert_int_equal(report(door, more), OTA_INTAKE_REFUSED);
+    assert_int_equal(door->fix.device->task->up.percent, 2);
+    assert_int_equal(door->intake.refused[OTA_REFUSED_RATE], 1);
+    fake_broker_advance(50); /* room for one */
+    ota_core_tick_clock(&door->fix.core);
+    assert_int_equal(report(door, more), OTA_INTAKE_TAKEN);
+    assert_int_equal(door->fix.device->task->up.percent, 3);
+    assert_int_equal(report(door, more), OTA_INTAKE_REFUSED);
+}
+
+static void test_too_many_unchanged_versions_are_not_answered(void **state)
+{
+    struct door *door = *state;
+    limit_reports(door);
+    fake_broker_clear_messages();
+    assert_int_equal(report(door, NEW_VERSION), OTA_INTAKE_NOT_COMMITTED); /* another one */
+    assert_int_equal(report(door, "{\"type\":\"report_version\",\"report\":{\"version\":\"1.0\"}}"),
+                     OTA_INTAKE_REFUSED);
+    assert_string_equal(door->fix.device->version->text, "1.0");
+    assert_int_equal(fake_broker_message_count(), 0);
+}
+
+static void test_a_status_change_too_soon_is_not_acknowledged(void **state)
+{
+    struct door *door = *state;
+    limit_reports(door);
+    assert_int_equal(report(door, progress("2.0", "downloaded", "")), OTA_INTAKE_NOT_COMMITTED);
+    assert_int_equal(door->fix.device->task->up.status, OTA_DOWNLOADING);
+    fake_broker_advance(5000);
+    ota_core_tick_clock(&door->fix.core);
+    for (int i = 0; i < 100; i++) {
+        says(door, "downloaded", ""); /* the same again is none */
+    }
+    assert_int_equal(report(door, progress("2.0", "downloaded", "")), OTA_INTAKE_REFUSED);
+    assert_int_equal(door->fix.device->task->up.status, OTA_DOWNLOADED);
+}
+
+static void test_others_are_not_limited_with_it(void **state)
+{
+    struct door *door = *state;
+    limit_reports(door);
+    assert_int_equal(report_as(door, &door->fix.client, "door/d2", NEW_VERSION), OTA_INTAKE_TAKEN);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -672,6 +739,10 @@ int main(void)
         TEST(test_log_shows_no_raw_bytes),
         TEST(test_log_of_a_long_client_id),
         TEST(test_last_seen),
+        TEST(test_too_many_percentages_are_ignored),
+        TEST(test_too_many_unchanged_versions_are_not_answered),
+        TEST(test_a_status_change_too_soon_is_not_acknowledged),
+        TEST(test_others_are_not_limited_with_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
