@@ -10,115 +10,171 @@ struct ota_slot {
     void *item; /* NULL: empty */
 };
 
-static size_t home(const struct ota_index *index, uint64_t hash)
+#define OTA_MOVED_AN_ADD 8
+
+static size_t home(const struct ota_slots *table, uint64_t hash)
 {
-    return (size_t)hash & (index->capacity - 1);
+    return (size_t)hash & (table->capacity - 1);
 }
 
-static void put(struct ota_index *index, uint64_t hash, void *item)
+static void put(struct ota_slots *table, uint64_t hash, void *item)
 {
-    size_t i = home(index, hash);
-    while (index->slots[i].item != NULL) {
-        i = (i + 1) & (index->capacity - 1);
+    size_t i = home(table, hash);
+    while (table->slots[i].item != NULL) {
+        i = (i + 1) & (table->capacity - 1);
     }
-    index->slots[i] = (struct ota_slot){hash, item};
-    index->count++;
+    table->slots[i] = (struct ota_slot){hash, item};
 }
 
-static bool resize(struct ota_index *index, size_t capacity)
+/* Closes the gap, so that no search ends too early; there are no tombstones. */
+static void close_gap(struct ota_slots *table, size_t gap)
 {
-    struct ota_index bigger = {.capacity = capacity};
-    bigger.slots = calloc(capacity, sizeof *bigger.slots);
+    size_t mask = table->capacity - 1;
+    for (size_t i = (gap + 1) & mask; table->slots[i].item != NULL; i = (i + 1) & mask) {
+        size_t wanted = home(table, table->slots[i].hash);
+        if (((i - wanted) & mask) >= ((i - gap) & mask)) {
+            table->slots[gap] = table->slots[i];
+            gap = i;
+        }
+    }
+    table->slots[gap].item = NULL;
+}
+
+/* --- growing -------------------------------------------------------------------------------- */
+
+static void move_one(struct ota_index *index)
+{
+    struct ota_slot slot = index->old.slots[index->moved];
+    if (slot.item == NULL) {
+        index->moved++;
+        return;
+    }
+    close_gap(&index->old, index->moved);
+    put(&index->table, slot.hash, slot.item);
+}
+
+/* At most `most` steps, each of which moves an item or passes an empty slot. */
+static void move_some(struct ota_index *index, size_t most)
+{
+    while (index->moved < index->old.capacity && most-- > 0) {
+        move_one(index);
+    }
+    if (index->old.slots != NULL && index->moved == index->old.capacity) {
+        free(index->old.slots);
+        index->old = (struct ota_slots){0};
+    }
+}
+
+static bool grow(struct ota_index *index, size_t capacity)
+{
+    struct ota_slots bigger = {calloc(capacity, sizeof *bigger.slots), capacity};
     if (bigger.slots == NULL) {
         return false;
     }
-    for (size_t i = 0; i < index->capacity; i++) {
-        if (index->slots[i].item != NULL) {
-            put(&bigger, index->slots[i].hash, index->slots[i].item);
-        }
-    }
-    free(index->slots);
-    *index = bigger;
+    move_some(index, SIZE_MAX);
+    index->old = index->table;
+    index->moved = 0;
+    index->table = bigger;
     return true;
+}
+
+static bool make_room(struct ota_index *index, size_t count)
+{
+    size_t capacity = index->table.capacity != 0 ? index->table.capacity : 16;
+    while (capacity / 4 * 3 < count) {
+        capacity *= 2;
+    }
+    return capacity == index->table.capacity || grow(index, capacity);
 }
 
 bool ota_index_reserve(struct ota_index *index, size_t count)
 {
-    size_t capacity = index->capacity != 0 ? index->capacity : 16;
-    while (capacity / 4 * 3 < count) {
-        capacity *= 2;
+    if (!make_room(index, count)) {
+        return false;
     }
-    return capacity == index->capacity || resize(index, capacity);
+    move_some(index, SIZE_MAX);
+    return true;
 }
 
 bool ota_index_add(struct ota_index *index, uint64_t hash, void *item)
 {
-    if (!ota_index_reserve(index, index->count + 1)) {
+    if (!make_room(index, index->count + 1)) {
         return false;
     }
-    put(index, hash, item);
+    move_some(index, OTA_MOVED_AN_ADD);
+    put(&index->table, hash, item);
+    index->count++;
     return true;
+}
+
+/* --- searching ------------------------------------------------------------------------------ */
+
+static void *find(const struct ota_slots *table, uint64_t hash, ota_index_equal equal,
+                  const void *key)
+{
+    if (table->capacity == 0) {
+        return NULL;
+    }
+    for (size_t i = home(table, hash); table->slots[i].item != NULL;
+         i = (i + 1) & (table->capacity - 1)) {
+        if (table->slots[i].hash == hash && equal(table->slots[i].item, key)) {
+            return table->slots[i].item;
+        }
+    }
+    return NULL;
 }
 
 void *ota_index_find(const struct ota_index *index, uint64_t hash, ota_index_equal equal,
                      const void *key)
 {
-    if (index->count == 0) {
-        return NULL;
-    }
-    for (size_t i = home(index, hash); index->slots[i].item != NULL;
-         i = (i + 1) & (index->capacity - 1)) {
-        if (index->slots[i].hash == hash && equal(index->slots[i].item, key)) {
-            return index->slots[i].item;
-        }
-    }
-    return NULL;
+    void *item = find(&index->table, hash, equal, key);
+    return item != NULL ? item : find(&index->old, hash, equal, key);
 }
 
-/* Closes the gap, so that no search ends too early; there are no tombstones. */
-static void close_gap(struct ota_index *index, size_t gap)
+static bool take_out(struct ota_slots *table, uint64_t hash, const void *item)
 {
-    size_t mask = index->capacity - 1;
-    for (size_t i = (gap + 1) & mask; index->slots[i].item != NULL; i = (i + 1) & mask) {
-        size_t wanted = home(index, index->slots[i].hash);
-        if (((i - wanted) & mask) >= ((i - gap) & mask)) {
-            index->slots[gap] = index->slots[i];
-            gap = i;
+    if (table->capacity == 0) {
+        return false;
+    }
+    size_t mask = table->capacity - 1;
+    for (size_t i = home(table, hash); table->slots[i].item != NULL; i = (i + 1) & mask) {
+        if (table->slots[i].item == item) {
+            close_gap(table, i);
+            return true;
         }
     }
-    index->slots[gap].item = NULL;
+    return false;
 }
 
 void ota_index_remove(struct ota_index *index, uint64_t hash, const void *item)
 {
-    if (index->count == 0) {
-        return;
-    }
-    size_t mask = index->capacity - 1;
-    for (size_t i = home(index, hash); index->slots[i].item != NULL; i = (i + 1) & mask) {
-        if (index->slots[i].item == item) {
-            close_gap(index, i);
-            index->count--;
-            return;
-        }
+    if (take_out(&index->table, hash, item) || take_out(&index->old, hash, item)) {
+        index->count--;
     }
 }
 
 void ota_index_free(struct ota_index *index)
 {
-    free(index->slots);
+    free(index->table.slots);
+    free(index->old.slots);
     *index = (struct ota_index){0};
 }
 
-void *ota_index_next(const struct ota_index *index, size_t *at)
+static void *next_of(const struct ota_slots *table, size_t *at, size_t from)
 {
-    while (*at < index->capacity) {
-        void *item = index->slots[(*at)++].item;
+    while (*at - from < table->capacity) {
+        void *item = table->slots[(*at)++ - from].item;
         if (item != NULL) {
             return item;
         }
     }
     return NULL;
+}
+
+void *ota_index_next(const struct ota_index *index, size_t *at)
+{
+    void *item = *at < index->old.capacity ? next_of(&index->old, at, 0) : NULL;
+    return item != NULL ? item : next_of(&index->table, at, index->old.capacity);
 }
 
 void ota_hash_key_draw(struct ota_hash_key *key)

@@ -11,10 +11,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct ota_index {
+struct ota_slots {
     struct ota_slot *slots;
     size_t capacity; /* a power of two, or 0 */
-    size_t count;
+};
+
+/* Grows into a table of twice the size, a few items with each that is added: a million names at
+ * once would hold the broker for tens of milliseconds. */
+struct ota_index {
+    struct ota_slots table;
+    struct ota_slots old; /* what is still to be moved, or nothing */
+    size_t moved;         /* slots of it that are empty from the start */
+    size_t count;         /* of both */
 };
 
 typedef bool (*ota_index_equal)(const void *item, const void *key);

@@ -123,19 +123,39 @@ static void test_removing_what_is_not_there(void **state)
     ota_index_free(&index);
 }
 
+static void test_grows_step_by_step(void **state)
+{
+    static struct item many[3000];
+    struct ota_index index = {0};
+    size_t left_before = 0;
+    (void)state;
+    for (int i = 0; i < 3000; i++) {
+        many[i] = (struct item){.number = i, .present = true};
+        assert_true(ota_index_add(&index, hash_of(i, 0) * (uint64_t)i, &many[i]));
+        size_t left = index.old.capacity - index.moved;
+        assert_true(index.old.capacity == 0 || left_before == 0 || left_before - left <= 8);
+        left_before = index.old.capacity == 0 ? 0 : left;
+        int key = i / 2;
+        assert_ptr_equal(ota_index_find(&index, hash_of(key, 0) * (uint64_t)key, is_number, &key),
+                         &many[key]);
+    }
+    assert_int_equal(index.count, 3000);
+    ota_index_free(&index);
+}
+
 static void test_reserve(void **state)
 {
     struct ota_index index = {0};
     (void)state;
     assert_true(ota_index_reserve(&index, 1000));
-    size_t capacity = index.capacity;
+    size_t capacity = index.table.capacity;
     assert_true(capacity >= 1000);
     assert_int_equal(capacity & (capacity - 1), 0);
     for (int i = 0; i < ITEMS; i++) {
         items[i].number = i;
         assert_true(ota_index_add(&index, hash_of(i, 1), &items[i]));
     }
-    assert_int_equal(index.capacity, capacity);
+    assert_int_equal(index.table.capacity, capacity);
     ota_index_free(&index);
 }
 
@@ -219,6 +239,7 @@ int main(void)
         cmocka_unit_test(test_random_operations),
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_removing_what_is_not_there),
+        cmocka_unit_test(test_grows_step_by_step),
         cmocka_unit_test(test_reserve),
         cmocka_unit_test(test_siphash_vectors),
         cmocka_unit_test(test_avalanche),
