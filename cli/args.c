@@ -79,6 +79,11 @@ static enum ota_exit take_option(const char *name, const char *inlined, struct c
 {
     struct ota_arg_option *option = &args->options[args->option_count];
     ota_verb_camel(name, option->key, sizeof option->key);
+    const struct ota_verb_alias *alias = ota_verb_alias(option->key);
+    if (alias != NULL) {
+        (void)snprintf(option->key, sizeof option->key, "%s", alias->key);
+        option->negated = alias->negates;
+    }
     const struct ota_param *param = ota_verb_param_anywhere(option->key);
     if (param == NULL && strncmp(name, "no-", 3) == 0) {
         option->negated = true;

@@ -35,9 +35,11 @@ struct ota_link {
     bool was_answered;
     bool lost;
     uint64_t serial;
-    json_t *answers; /* by correlationData */
-    json_t *orphan;  /* a refusal that names no command: the envelope was not understood */
-    char log[200];   /* libmosquitto's last complaint: why TLS failed */
+    const char *listened; /* NULL: nothing but answers */
+    bool news;            /* something was said there */
+    json_t *answers;      /* by correlationData */
+    json_t *orphan;       /* a refusal that names no command: the envelope was not understood */
+    char log[200];        /* libmosquitto's last complaint: why TLS failed */
 };
 
 static volatile sig_atomic_t interrupted;
@@ -99,6 +101,7 @@ static void on_message(struct mosquitto *mosq, void *user, const struct mosquitt
     (void)mosq;
     struct ota_link *link = user;
     if (strcmp(message->topic, link->topic) != 0) {
+        link->news = true;
         return;
     }
     json_t *all = json_loadb(message->payload, (size_t)message->payloadlen, 0, NULL);
@@ -325,7 +328,35 @@ static enum ota_exit open_once(struct ota_link *link, struct ota_failure *failur
         return ota_explain_connect(s, connected, saved_errno, link->log, failure);
     }
     rc = await_login(link, failure);
-    return rc == OTA_EXIT_OK ? subscribe(link, failure) : rc;
+    if (rc == OTA_EXIT_OK) {
+        rc = subscribe(link, failure);
+    }
+    if (rc == OTA_EXIT_OK && link->listened != NULL) {
+        (void)mosquitto_subscribe(link->mosq, NULL, link->listened, 0);
+    }
+    return rc;
+}
+
+void ota_link_listen(struct ota_link *link, const char *topic)
+{
+    link->listened = topic;
+    if (link->mosq != NULL && topic != NULL) {
+        (void)mosquitto_subscribe(link->mosq, NULL, topic, 0);
+    }
+}
+
+enum ota_exit ota_link_wait(struct ota_link *link, int64_t ms, struct ota_failure *failure)
+{
+    int64_t deadline = ota_clock_ms() + ms;
+    while (!link->news && interrupted == 0 && ota_clock_ms() < deadline) {
+        if (link->mosq == NULL || link->lost) {
+            ota_clock_sleep(deadline - ota_clock_ms());
+        } else if (turn(link, deadline) != MOSQ_ERR_SUCCESS) {
+            link->lost = true;
+        }
+    }
+    link->news = false;
+    return interrupted == 0 ? OTA_EXIT_OK : fail_interrupted(failure);
 }
 
 enum ota_exit ota_link_open(struct ota_link *link, struct ota_failure *failure)

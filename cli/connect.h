@@ -33,6 +33,15 @@ enum ota_exit ota_link_send(struct ota_link *link, const json_t *command, uint64
 enum ota_exit ota_link_receive(struct ota_link *link, uint64_t ticket, json_t **answer,
                                struct ota_failure *failure) OTA_CHECKED;
 
+/* Hears that topic too, from now on and after every reconnection; a broker that refuses it is no
+ * failure. topic is borrowed; NULL: no longer. */
+void ota_link_listen(struct ota_link *link, const char *topic);
+
+/* Waits until something was said there, but not longer. A lost connection is the next command's
+ * to find. */
+enum ota_exit ota_link_wait(struct ota_link *link, int64_t ms,
+                            struct ota_failure *failure) OTA_CHECKED;
+
 /* Whether the last failure was a connection that was there and went away. */
 bool ota_link_is_lost(const struct ota_link *link);
 

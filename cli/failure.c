@@ -77,11 +77,11 @@ void ota_failure_print(const struct ota_failure *failure, bool json)
 const char *ota_exit_help(size_t index)
 {
     static const char *const lines[] = {
-        "0    done; a watched task succeeded",
+        "0    done; what was watched succeeded",
         "1    the server refused; the sentence says what to do",
         "2    wrong usage; nothing was sent",
         "3    no connection, no login, or no answer",
-        "4    the watched task failed, was cancelled, or its success was contradicted",
+        "4    what was watched failed, was cancelled, or its success was contradicted",
         "130  interrupted; an upload goes on where it stopped when it is started again",
     };
     return index < sizeof lines / sizeof lines[0] ? lines[index] : NULL;

@@ -95,6 +95,40 @@ void ota_format_size(int64_t bytes, char *out, size_t size)
     (void)snprintf(out, size, "%.1f %s", scaled, units[unit]);
 }
 
+void ota_format_duration(int64_t seconds, char *out, size_t size)
+{
+    static const struct {
+        int64_t seconds;
+        const char *unit;
+    } units[] = {{86400, "d"}, {3600, "h"}, {60, "min"}, {1, "s"}};
+    size_t i = 0;
+    while (i < 3 && seconds < units[i].seconds) {
+        i++;
+    }
+    int64_t whole = seconds / units[i].seconds;
+    /* The smaller part says something beside hours and days only. */
+    int64_t part = i < 2 ? seconds % units[i].seconds / units[i + 1].seconds : 0;
+    size_t n = (size_t)snprintf(out, size, "%" PRId64 " %s", whole, units[i].unit);
+    if (part > 0 && n < size) {
+        (void)snprintf(out + n, size - n, " %" PRId64 " %s", part, units[i + 1].unit);
+    }
+}
+
+void ota_format_bar(int64_t value, int64_t most, int width, char *out, size_t size)
+{
+    static const char *const eighths[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
+    int64_t parts = most > 0 ? value * width * 8 / most : 0;
+    size_t n = 0;
+    out[0] = '\0';
+    for (int64_t i = 0; i < parts / 8 && n < size; i++) {
+        n += (size_t)snprintf(out + n, size - n, "█");
+    }
+    const char *rest = value > 0 && parts == 0 ? eighths[1] : eighths[parts % 8];
+    if (n < size) {
+        (void)snprintf(out + n, size - n, "%s", rest);
+    }
+}
+
 static const char *text_of(const json_t *object, const char *key)
 {
     return json_string_value(json_object_get(object, key));
@@ -329,6 +363,23 @@ void ota_format_title(const char *key, char *out, size_t size)
     (void)snprintf(out, size, "%s", clean);
 }
 
+/* Of a batch or of one of its stages; a reason may follow in brackets. */
+static enum ota_colour colour_of_state(const char *state)
+{
+    static const struct {
+        const char *state;
+        enum ota_colour colour;
+    } colours[] = {{"preparing", OTA_CYAN}, {"running", OTA_CYAN},   {"open", OTA_CYAN},
+                   {"paused", OTA_YELLOW},  {"finished", OTA_GREEN}, {"passed", OTA_GREEN},
+                   {"waiting", OTA_DIM},    {"cancelled", OTA_DIM}};
+    for (size_t i = 0; i < sizeof colours / sizeof colours[0]; i++) {
+        if (strncmp(state, colours[i].state, strlen(colours[i].state)) == 0) {
+            return colours[i].colour;
+        }
+    }
+    return OTA_PLAIN;
+}
+
 enum ota_colour ota_format_colour(const char *key, const json_t *value, const json_t *object)
 {
     static const enum ota_colour colours[OTA_SHOWN_COUNT] = {
@@ -343,6 +394,9 @@ enum ota_colour ota_format_colour(const char *key, const json_t *value, const js
     }
     if (strcmp(key, "warnings") == 0) {
         return OTA_YELLOW;
+    }
+    if (strcmp(key, "state") == 0 && json_is_string(value)) {
+        return colour_of_state(json_string_value(value));
     }
     if (strcmp(key, "status") != 0 || !json_is_string(value)) {
         return OTA_PLAIN;

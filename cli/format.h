@@ -28,6 +28,12 @@ void ota_format_time(int64_t ms, char *out, size_t size);
 /* "691.9 KB"; 1024 to the next, as in the 10 MB that a firmware may have. */
 void ota_format_size(int64_t bytes, char *out, size_t size);
 
+/* "45 s", "12 min", "2 h 10 min", "3 d 4 h". */
+void ota_format_duration(int64_t seconds, char *out, size_t size);
+
+/* value of most as a bar of at most width columns; no bar is empty but that of 0. */
+void ota_format_bar(int64_t value, int64_t most, int width, char *out, size_t size);
+
 /* Any value of an answer, by its key; object is what it stands in: a status takes its percent
  * and confirmation from there. */
 void ota_format_value(const char *key, const json_t *value, const json_t *object, char *out,

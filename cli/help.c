@@ -63,14 +63,28 @@ static void positional_name(const struct ota_param *param, char *out, size_t siz
     }
 }
 
+/* "--rate, ", where there is a shorter name. */
+static void short_name(const struct ota_param *param, char *out, size_t size)
+{
+    const struct ota_verb_alias *alias;
+    out[0] = '\0';
+    for (size_t i = 0; (alias = ota_verb_alias_at(i)) != NULL; i++) {
+        if (!alias->negates && strcmp(alias->key, param->key) == 0) {
+            (void)snprintf(out, size, "--%s, ", alias->name);
+        }
+    }
+}
+
 static void option_name(const struct ota_param *param, char *out, size_t size)
 {
     char name[64];
+    char shorter[32];
     ota_verb_kebab(param->key, name, sizeof name);
+    short_name(param, shorter, sizeof shorter);
     if (param->type == OTA_PARAM_BOOL) {
-        (void)snprintf(out, size, "--%s [yes|no]", name);
+        (void)snprintf(out, size, "%s--%s [yes|no]", shorter, name);
     } else {
-        (void)snprintf(out, size, "--%s %s", name, ota_value_placeholder(param->type));
+        (void)snprintf(out, size, "%s--%s %s", shorter, name, ota_value_placeholder(param->type));
     }
 }
 
@@ -165,6 +179,7 @@ void ota_help_overview(void)
                "  otactl firmware add testProduct 0.0.2 app.bin\n"
                "  otactl device list testProduct --version 0.0.1\n"
                "  otactl upgrade testProduct testDevice0 0.0.2 --watch\n"
+               "  otactl batch create testProduct 0.0.2 --from-version 0.0.1 --stage 1% --watch\n"
                "  otactl task list --product testProduct --status failed --json");
 }
 
@@ -185,8 +200,9 @@ bool ota_help_noun(const char *noun)
 static bool needs_rule(enum ota_param_type type)
 {
     static const enum ota_param_type told[] = {
-        OTA_PARAM_BOOL,   OTA_PARAM_CURSOR, OTA_PARAM_TEXT,  OTA_PARAM_TAGS, OTA_PARAM_FILENAME,
-        OTA_PARAM_SHA256, OTA_PARAM_BASE64, OTA_LOCAL_UNTIL, OTA_LOCAL_PATH,
+        OTA_PARAM_BOOL,   OTA_PARAM_CURSOR, OTA_PARAM_TEXT, OTA_PARAM_TAGS, OTA_PARAM_FILENAME,
+        OTA_PARAM_SHA256, OTA_PARAM_BASE64, OTA_PARAM_GATE, OTA_PARAM_MODE, OTA_PARAM_RUNNING,
+        OTA_PARAM_TARGET, OTA_LOCAL_UNTIL,  OTA_LOCAL_PATH,
     };
     for (size_t i = 0; i < sizeof told / sizeof told[0]; i++) {
         if (told[i] == type) {
@@ -225,9 +241,15 @@ static void print_params(const struct ota_verb *verb, bool required)
 
 static void print_example(const struct ota_verb *verb)
 {
-    print_heading("Example");
+    bool many = verb->example != NULL && strchr(verb->example, '\n') != NULL;
+    print_heading(many ? "Examples" : "Example");
     if (verb->example != NULL) {
-        (void)printf("  otactl %s\n", verb->example);
+        for (const char *line = verb->example; *line != '\0';) {
+            size_t len = strcspn(line, "\n");
+            (void)printf("  otactl %.*s\n", (int)len, line);
+            line += len;
+            line += *line == '\n';
+        }
         return;
     }
     (void)printf("  otactl %s", verb->words);

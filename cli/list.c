@@ -3,7 +3,9 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "batch_show.h"
 #include "render.h"
 
 struct listing {
@@ -46,13 +48,16 @@ static void print_rows(struct listing *listing, const json_t *rows)
     if (json_array_size(rows) == 0) {
         return;
     }
+    json_t *shown = strcmp(listing->name, "batches") == 0 ? ota_batch_show_rows(rows)
+                                                          : json_incref((json_t *)rows);
     if (!listing->started) {
-        listing->first = json_incref((json_t *)rows);
-        ota_table_begin(&listing->table, listing->name, rows);
+        listing->first = json_incref(shown);
+        ota_table_begin(&listing->table, listing->name, shown);
         ota_table_header(&listing->table);
         listing->started = true;
     }
-    ota_table_rows(&listing->table, rows);
+    ota_table_rows(&listing->table, shown);
+    json_decref(shown);
 }
 
 static void print_page(struct listing *listing, const json_t *rows)

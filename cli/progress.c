@@ -42,11 +42,35 @@ void ota_progress_show(int percent, const char *text)
     (void)fflush(stderr);
 }
 
-void ota_progress_begin(struct ota_progress *progress, int64_t total, int64_t done)
+void ota_progress_begin(struct ota_progress *progress, const char *unit, int64_t total,
+                        int64_t done)
 {
-    *progress = (struct ota_progress){
-        .total = total, .first = done, .started_ms = ota_clock_ms(), .live = isatty(STDERR_FILENO)};
+    *progress = (struct ota_progress){.unit = unit,
+                                      .total = total,
+                                      .first = done,
+                                      .started_ms = ota_clock_ms(),
+                                      .live = isatty(STDERR_FILENO)};
     progress->shown = percent_of(progress, done);
+}
+
+static void put_amount(const struct ota_progress *progress, int64_t amount, char *out, size_t size)
+{
+    if (progress->unit == NULL) {
+        ota_format_size(amount, out, size);
+    } else {
+        (void)snprintf(out, size, "%" PRId64, amount);
+    }
+}
+
+/* "1.0 KB of 20.0 KB", "1000 of 1500 names" */
+static void put_done(const struct ota_progress *progress, int64_t done, char *out, size_t size)
+{
+    char sent[32];
+    char all[32];
+    put_amount(progress, done, sent, sizeof sent);
+    put_amount(progress, progress->total, all, sizeof all);
+    (void)snprintf(out, size, "%s of %s%s%s", sent, all, progress->unit != NULL ? " " : "",
+                   progress->unit != NULL ? progress->unit : "");
 }
 
 static void show_live(struct ota_progress *progress, int64_t done)
@@ -58,16 +82,14 @@ static void show_live(struct ota_progress *progress, int64_t done)
     progress->shown_ms = now;
     int64_t spent = now - progress->started_ms;
     int64_t rate = spent > 0 ? (done - progress->first) * 1000 / spent : 0;
-    char sent[32];
-    char all[32];
+    char sent[128];
     char speed[32];
-    char text[160];
-    ota_format_size(done, sent, sizeof sent);
-    ota_format_size(progress->total, all, sizeof all);
-    ota_format_size(rate, speed, sizeof speed);
+    char text[256];
+    put_amount(progress, rate, speed, sizeof speed);
+    put_done(progress, done, sent, sizeof sent);
     int64_t left = rate > 0 ? (progress->total - done + rate - 1) / rate : 0;
-    (void)snprintf(text, sizeof text, "%s of %s  %s/s  %" PRId64 ":%02" PRId64 " left", sent, all,
-                   speed, left / 60, left % 60);
+    (void)snprintf(text, sizeof text, "%s  %s/s  %" PRId64 ":%02" PRId64 " left", sent, speed,
+                   left / 60, left % 60);
     ota_progress_show(percent_of(progress, done), text);
 }
 
@@ -75,11 +97,9 @@ static void show_step(struct ota_progress *progress, int64_t done)
 {
     int percent = percent_of(progress, done);
     if (percent / STEP > progress->shown / STEP) {
-        char sent[32];
-        char all[32];
-        ota_format_size(done, sent, sizeof sent);
-        ota_format_size(progress->total, all, sizeof all);
-        (void)fprintf(stderr, "%3d %%  %s of %s\n", percent / STEP * STEP, sent, all);
+        char sent[128];
+        put_done(progress, done, sent, sizeof sent);
+        (void)fprintf(stderr, "%3d %%  %s\n", percent / STEP * STEP, sent);
     }
     progress->shown = percent;
 }

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 struct ota_progress {
+    const char *unit; /* NULL: bytes */
     int64_t total;
     int64_t first; /* where this run began */
     int64_t started_ms;
@@ -20,7 +21,8 @@ struct ota_progress {
     bool live;
 };
 
-void ota_progress_begin(struct ota_progress *progress, int64_t total, int64_t done);
+void ota_progress_begin(struct ota_progress *progress, const char *unit, int64_t total,
+                        int64_t done);
 void ota_progress_update(struct ota_progress *progress, int64_t done);
 
 /* Leaves the cursor on a line of its own. */

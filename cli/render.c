@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "format.h"
+#include "util/words.h"
 
 #define BAR_WIDTH 20
 #define BAR_KEY   "#bar" /* no key of an answer: a bar drawn of "devices" */
@@ -27,6 +28,14 @@ static const struct {
      {"task", "product", "device", "fromVersion", "version", "status", "attempt", "updatedAt",
       "resultCode", "resultMessage"}},
     {"events", {"at", "status", "percent", "detail"}},
+    {"batches", {"batch", "product", "version", "name", "state", "done", "failed", "createdAt"}},
+    {"stages",
+     {"stage", "upTo", "state", "total", "device_offline", "task_waiting", "message_sent",
+      "downloading", "downloaded", "upgrading", "failed", "succeeded", "cancelled", "confirmed",
+      "contradicted", "gate", "openedAt"}},
+    {"excluded", {"devices", "reason"}},
+    {"statuses", {"status", "devices", BAR_KEY}},
+    {"failures", {"count", "text", "resultCode", "fromVersion"}},
     {"versions", {"at", "version", "uploaded", "devices", BAR_KEY}},
 };
 
@@ -39,6 +48,8 @@ static const struct {
     {"createdAt", "created"}, {"lastSeenAt", "last seen"},
     {"resultCode", "code"},   {"resultMessage", "result"},
     {"at", "time"},           {BAR_KEY, ""},
+    {"upTo", "up to"},        {"openedAt", "opened"},
+    {"count", "devices"},     {"text", "failure"},
 };
 
 static void title_of(const char *key, char *out, size_t size)
@@ -48,6 +59,11 @@ static void title_of(const char *key, char *out, size_t size)
             (void)snprintf(out, size, "%s", titles[i].title);
             return;
         }
+    }
+    enum ota_shown shown = ota_shown_parse(key);
+    if (shown != OTA_SHOWN_COUNT) {
+        (void)snprintf(out, size, "%s", ota_shown_words(shown));
+        return;
     }
     ota_format_title(key, out, size);
 }
@@ -64,18 +80,8 @@ static bool is_number(const char *key, const json_t *value)
 
 static void put_bar(const struct ota_table *table, const json_t *row, char *out, size_t size)
 {
-    static const char *const eighths[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
     int64_t devices = json_integer_value(json_object_get(row, "devices"));
-    int64_t most = table->most > devices ? table->most : devices;
-    int64_t parts = most > 0 ? devices * BAR_WIDTH * 8 / most : 0;
-    size_t n = 0;
-    out[0] = '\0';
-    for (int64_t i = 0; i < parts / 8; i++) {
-        n += (size_t)snprintf(out + n, size - n, "█");
-    }
-    /* However few they are, somebody runs that version. */
-    const char *rest = devices > 0 && parts == 0 ? eighths[1] : eighths[parts % 8];
-    (void)snprintf(out + n, size - n, "%s", rest);
+    ota_format_bar(devices, table->most > devices ? table->most : devices, BAR_WIDTH, out, size);
 }
 
 static void put_cell(const struct ota_table *table, const char *key, const json_t *row, char *out,

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define OTA_COLUMNS_MAX 16
+#define OTA_COLUMNS_MAX 18
 
 /* A table that is written page by page: columns may grow, but never shrink. */
 struct ota_table {

@@ -30,7 +30,14 @@ static enum ota_exit store(struct ota_job *job, const struct ota_param *param, j
                            struct ota_failure *failure)
 {
     json_t *target = ota_verb_is_extra(&job->verb, param) ? job->local : job->fields;
-    if (json_object_get(target, param->key) != NULL) {
+    json_t *before = json_object_get(target, param->key);
+    if (before != NULL && ota_value_is_list(param->type)) {
+        int added = json_array_extend(before, value);
+        json_decref(value);
+        return added == 0 ? OTA_EXIT_OK
+                          : ota_fail(failure, OTA_EXIT_USAGE, NULL, param->key, "out of memory");
+    }
+    if (before != NULL) {
         json_decref(value);
         return ota_fail(failure, OTA_EXIT_USAGE, NULL, param->key, "%s was given twice",
                         param->key);
@@ -57,6 +64,13 @@ static enum ota_exit fail_missing(const struct ota_verb *verb, const struct ota_
                     param->help, verb->words);
 }
 
+/* Names of devices may come from options and files instead. */
+static bool is_given_otherwise(const struct ota_job *job, const struct ota_param *param)
+{
+    return param->type == OTA_PARAM_DEVICES && (json_object_get(job->local, "device") != NULL ||
+                                                json_object_get(job->local, "devicesFrom") != NULL);
+}
+
 static enum ota_exit read_positionals(struct ota_job *job, const char *const *texts, size_t count,
                                       struct ota_failure *failure)
 {
@@ -67,10 +81,15 @@ static enum ota_exit read_positionals(struct ota_job *job, const char *const *te
         if (!param->required) {
             continue;
         }
+        if (used == count && is_given_otherwise(job, param)) {
+            continue;
+        }
         if (used == count) {
             return fail_missing(&job->verb, param, failure);
         }
-        rc = store_text(job, param, texts[used++], failure);
+        do {
+            rc = store_text(job, param, texts[used++], failure);
+        } while (rc == OTA_EXIT_OK && used < count && param->type == OTA_PARAM_DEVICES);
         if (rc != OTA_EXIT_OK) {
             return rc;
         }

@@ -9,22 +9,35 @@
 #define REQUEST_ID_BYTES 16
 #define LOSSES_MAX       5
 
-static int add_request_id(const struct ota_session *session, json_t *request)
+/* Where a verb is several commands, each has an id of its own, the same in the next run. */
+static int add_request_id(struct ota_session *session, json_t *request)
 {
     char random[2 * REQUEST_ID_BYTES + 1];
-    ota_random_hex(random, REQUEST_ID_BYTES);
     const char *given = session->settings->request_id;
+    session->changes++;
+    if (given != NULL && session->changes > 1) {
+        return json_object_set_new(request, "requestId",
+                                   json_sprintf("%s-%d", given, session->changes));
+    }
+    ota_random_hex(random, REQUEST_ID_BYTES);
     return json_object_set_new(request, "requestId", json_string(given != NULL ? given : random));
 }
 
-json_t *ota_session_request(const struct ota_session *session, enum ota_command_id id,
+/* A block's offset says it all: sent twice, it is stored once. A dry run changes nothing, and the
+ * real one after it may have the same id. */
+static bool needs_id(const struct ota_command *command, const json_t *fields)
+{
+    return command->writes && command->id != OTA_CMD_UPLOAD_FIRMWARE_BLOCK &&
+           !json_is_true(json_object_get(fields, "dryRun"));
+}
+
+json_t *ota_session_request(struct ota_session *session, enum ota_command_id id,
                             const json_t *fields)
 {
     const struct ota_command *command = ota_command(id);
     json_t *request = json_pack("{s:s}", "command", command->name);
     int rc = json_object_update(request, (json_t *)fields);
-    /* A block's offset says it all: sent twice, it is stored once. */
-    if (rc == 0 && command->writes && id != OTA_CMD_UPLOAD_FIRMWARE_BLOCK) {
+    if (rc == 0 && needs_id(command, fields)) {
         rc = add_request_id(session, request);
     }
     if (rc != 0) {

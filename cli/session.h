@@ -15,11 +15,12 @@
 struct ota_session {
     const struct ota_settings *settings;
     struct ota_link *link;
+    int changes; /* commands with a requestId so far */
 };
 
 /* The message for that command: its fields (borrowed), and a requestId where it changes
  * something. New reference, or NULL when memory ran out. */
-json_t *ota_session_request(const struct ota_session *session, enum ota_command_id id,
+json_t *ota_session_request(struct ota_session *session, enum ota_command_id id,
                             const json_t *fields) OTA_CHECKED;
 
 /* Turns an answer (stolen) into its data, or into a failure. */

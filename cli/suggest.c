@@ -87,6 +87,11 @@ bool ota_suggest_option(const char *option, char *out, size_t size)
             }
         }
     }
+    const struct ota_verb_alias *alias;
+    for (size_t i = 0; (alias = ota_verb_alias_at(i)) != NULL; i++) {
+        (void)snprintf(name, sizeof name, "--%.40s", alias->name);
+        consider(&best, option, name);
+    }
     const struct ota_setting *setting;
     for (size_t i = 0; (setting = ota_setting_at(i)) != NULL; i++) {
         (void)snprintf(name, sizeof name, "--%.40s", ota_setting_name(setting));

@@ -262,7 +262,7 @@ static enum ota_exit send_all(struct upload *upload, const json_t *announcement,
     if (upload->stored > 0) {
         (void)fprintf(stderr, "resuming at %" PRId64 " %%\n", upload->stored * 100 / upload->size);
     }
-    ota_progress_begin(&upload->progress, upload->size, upload->stored);
+    ota_progress_begin(&upload->progress, NULL, upload->size, upload->stored);
     int64_t reached = upload->stored;
     rc = transfer(upload, failure);
     while (may_go_on(upload, rc) && stuck < STUCK_MAX) {

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "value.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "batch_value.h"
 #include "util/names.h"
 #include "util/words.h"
 #include "verb.h"
@@ -183,10 +185,32 @@ static json_t *parse_retry_member(const char *key, const char *text, size_t len)
     return strcmp(key, "on") == 0 ? parse_codes(text, len) : NULL;
 }
 
-/* "max=3,delaySeconds=60,on=timeout:-1" */
+/* "3:60:on=timeout,-1" to "max=3,delaySeconds=60,on=timeout:-1" */
+static void lengthen_retry(const char *text, char *out, size_t size)
+{
+    static const char *const names[] = {"max=", ",delaySeconds=", ","};
+    size_t n = 0;
+    for (size_t i = 0; i < 3 && *text != '\0' && n < size; i++) {
+        size_t len = i < 2 ? strcspn(text, ":") : strlen(text);
+        n += (size_t)snprintf(out + n, size - n, "%s%.*s", names[i], (int)len, text);
+        text += len;
+        text += i < 2 && *text == ':';
+    }
+    char *codes = strstr(out, "on=");
+    for (char *c = codes; c != NULL && *c != '\0'; c++) {
+        *c = (char)(*c == ',' ? ':' : *c);
+    }
+}
+
+/* "max=3,delaySeconds=60,on=timeout:-1" or short "3:60:on=timeout,-1" */
 static json_t *parse_retry(const char *text, const struct ota_param *param)
 {
     (void)param;
+    char longer[128] = "";
+    if (isdigit((unsigned char)text[0]) && strlen(text) < sizeof longer / 2) {
+        lengthen_retry(text, longer, sizeof longer);
+        text = longer;
+    }
     json_t *retry = json_object();
     while (*text != '\0') {
         char name[24];
@@ -214,11 +238,26 @@ static json_t *parse_path(const char *text, const struct ota_param *param)
     return text[0] != '\0' ? json_string_nocheck(text) : NULL;
 }
 
-static json_t *parse_until(const char *text, const struct ota_param *param)
+/* One of the words that the placeholder "succeeded|confirmed" names. */
+static json_t *parse_choice(const char *text, const struct ota_param *param)
+{
+    const char *word = ota_value_placeholder(param->type);
+    size_t len = strlen(text);
+    while (*word != '\0') {
+        size_t n = strcspn(word, "|");
+        if (n == len && memcmp(word, text, n) == 0) {
+            return json_string(text);
+        }
+        word += n;
+        word += *word == '|';
+    }
+    return NULL;
+}
+
+static json_t *parse_batch_state(const char *text, const struct ota_param *param)
 {
     (void)param;
-    bool legal = strcmp(text, "succeeded") == 0 || strcmp(text, "confirmed") == 0;
-    return legal ? json_string(text) : NULL;
+    return ota_batch_state_parse(text) != OTA_BATCH_STATE_COUNT ? json_string(text) : NULL;
 }
 
 /* For types that have no syntax of their own: JSON, or else a string. */
@@ -259,13 +298,35 @@ static const struct value_type types[] = {
     [OTA_PARAM_CURSOR] = {"CURSOR", "a nextCursor", "CURSOR", parse_cursor},
     [OTA_PARAM_RETRY] = {"max=N,delaySeconds=N[,on=timeout:CODE]",
                          "max=0-10,delaySeconds=30-604800 and perhaps on=timeout:-1:-3 (which "
-                         "failures)",
+                         "failures), or shorter 3:60:on=timeout,-1",
                          "max=3,delaySeconds=60", parse_retry},
+    [OTA_PARAM_TIME] = {"TIME",
+                        "a local time as 2026-12-01T08:00, from now as +30m, +2h or +1d, or Unix "
+                        "milliseconds",
+                        "+2h", ota_batch_value_time},
+    [OTA_PARAM_DEVICES] = {"NAME,NAME", "names of 1-48 of A-Z a-z 0-9 _ : - with commas between",
+                           "testDevice0,testDevice1", ota_batch_value_devices},
+    [OTA_PARAM_TARGET] = {"JSON", "an object as in control-api.md, like '{\"all\":true}'",
+                          "'{\"all\":true}'", ota_batch_value_target},
+    [OTA_PARAM_STAGES] = {"STAGE,STAGE",
+                          "10% or 500 (devices), each more than before, perhaps with :min=95 "
+                          "(percent that must succeed), :soak=1h (then the next one opens), "
+                          ":manual (then batch advance opens it)",
+                          "1%,10%:soak=1h", ota_batch_value_stages},
+    [OTA_PARAM_THRESHOLD] = {"PERCENT/MIN", "as 10%/50: 10 percent of at least 50 outcomes",
+                             "10%/50", ota_batch_value_threshold},
+    [OTA_PARAM_GATE] = {"confirmed|done", "confirmed or done", "done", parse_choice},
+    [OTA_PARAM_MODE] = {"snapshot|continuous", "snapshot or continuous", "continuous",
+                        parse_choice},
+    [OTA_PARAM_RUNNING] = {"finish|cancel", "finish or cancel", "cancel", parse_choice},
+    [OTA_PARAM_BATCH_STATE] = {"STATE", NULL, "running", parse_batch_state},
 };
 
 static const struct value_type local_types[] = {
     {"FILE", "a file", "app.bin", parse_path},
-    {"succeeded|confirmed", "succeeded or confirmed", "confirmed", parse_until},
+    {"succeeded|confirmed", "succeeded or confirmed", "confirmed", parse_choice},
+    {"VERSION,VERSION", "versions of 1-32 of A-Z a-z 0-9 . _ - with commas between", "0.0.1",
+     ota_batch_value_versions},
 };
 
 static const struct value_type any_type = {"JSON", "JSON", "{}", parse_json};
@@ -280,6 +341,12 @@ static const struct value_type *type_of(enum ota_param_type type)
     return known ? &types[type] : &any_type;
 }
 
+bool ota_value_is_list(enum ota_param_type type)
+{
+    return type == OTA_PARAM_DEVICES || type == OTA_PARAM_STAGES || type == OTA_PARAM_TAGS ||
+           type == OTA_LOCAL_VERSIONS;
+}
+
 const char *ota_value_placeholder(enum ota_param_type type)
 {
     return type_of(type)->placeholder;
@@ -290,12 +357,22 @@ const char *ota_value_example(const struct ota_param *param)
     return type_of(param->type)->example;
 }
 
-static void list_statuses(char *out, size_t size)
+static const char *status_at(unsigned i)
 {
+    return i < OTA_SHOWN_COUNT ? ota_shown_name((enum ota_shown)i) : NULL;
+}
+
+static const char *batch_state_at(unsigned i)
+{
+    return i < OTA_BATCH_STATE_COUNT ? ota_batch_state_name((enum ota_batch_state)i) : NULL;
+}
+
+static void list_words(const char *(*word_at)(unsigned), char *out, size_t size)
+{
+    const char *word;
     size_t n = (size_t)snprintf(out, size, "one of");
-    for (unsigned i = 0; i < OTA_SHOWN_COUNT && n < size; i++) {
-        n += (size_t)snprintf(out + n, size - n, "%s %s", i > 0 ? "," : "",
-                              ota_shown_name((enum ota_shown)i));
+    for (unsigned i = 0; (word = word_at(i)) != NULL && n < size; i++) {
+        n += (size_t)snprintf(out + n, size - n, "%s %s", i > 0 ? "," : "", word);
     }
 }
 
@@ -315,7 +392,9 @@ void ota_value_rule(const struct ota_param *param, char *out, size_t size)
     if (rule != NULL) {
         (void)snprintf(out, size, "%s", rule);
     } else if (param->type == OTA_PARAM_STATUS) {
-        list_statuses(out, size);
+        list_words(status_at, out, size);
+    } else if (param->type == OTA_PARAM_BATCH_STATE) {
+        list_words(batch_state_at, out, size);
     } else if (param->type == OTA_PARAM_INT) {
         range_rule(param, out, size);
     } else if (param->min == param->max) {

@@ -13,12 +13,16 @@
 #include "failure.h"
 
 /* Types of parameters that the server never sees; numbers that the table of commands has not. */
-#define OTA_LOCAL_PATH  ((enum ota_param_type)1000)
-#define OTA_LOCAL_UNTIL ((enum ota_param_type)1001)
+#define OTA_LOCAL_PATH     ((enum ota_param_type)1000)
+#define OTA_LOCAL_UNTIL    ((enum ota_param_type)1001)
+#define OTA_LOCAL_VERSIONS ((enum ota_param_type)1002)
 
 /* Reads text as param's value. */
 enum ota_exit ota_value_parse(const struct ota_param *param, const char *text, json_t **value,
                               struct ota_failure *failure) OTA_CHECKED;
+
+/* Whether such a parameter may be given more than once: its values add up. */
+bool ota_value_is_list(enum ota_param_type type);
 
 /* "yes", "no", "true", "false". */
 bool ota_value_is_bool(const char *text, bool *value);

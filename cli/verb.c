@@ -4,8 +4,12 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "batch_create.h"
+#include "batch_show.h"
+#include "batch_watch.h"
 #include "list.h"
 #include "session.h"
+#include "stats.h"
 #include "upload.h"
 #include "value.h"
 #include "watch.h"
@@ -33,6 +37,35 @@ static const struct ota_param watch_extras[] = {UNTIL, END};
 static const struct ota_param upgrade_extras[] = {
     {"watch", OTA_PARAM_BOOL, false, 0, 0, "follow the task to its end"}, UNTIL, END};
 
+#define WATCH                                                                                      \
+    {                                                                                              \
+        "watch", OTA_PARAM_BOOL, false, 0, 0, "follow the batch to its end"                        \
+    }
+#define NAMES_FILE                                                                                 \
+    {                                                                                              \
+        "devicesFrom", OTA_LOCAL_PATH, false, 0, 0,                                                \
+            "names from a file, one a line, any number; - reads standard input"                    \
+    }
+
+/* From these otactl makes the target. */
+static const struct ota_param create_extras[] = {
+    {"all", OTA_PARAM_BOOL, false, 0, 0, "all devices of the product"},
+    {"fromVersion", OTA_LOCAL_VERSIONS, false, 0, 0, "devices that run one of these versions"},
+    {"notVersion", OTA_LOCAL_VERSIONS, false, 0, 0, "devices that run another version than these"},
+    {"device", OTA_PARAM_DEVICES, false, 0, 0, "devices of these names"},
+    NAMES_FILE,
+    {"tag", OTA_PARAM_TAGS, false, 0, 0, "devices that have all of these tags"},
+    {"online", OTA_PARAM_BOOL, false, 0, 0,
+     "devices that are connected; --offline: those that are not"},
+    WATCH,
+    UNTIL,
+    END};
+
+static const struct ota_param names_extras[] = {
+    {"device", OTA_PARAM_DEVICES, false, 0, 0, "devices of these names"}, NAMES_FILE, END};
+
+static const struct ota_param steer_extras[] = {WATCH, UNTIL, END};
+
 static const char *const list_computed[] = {"limit", NULL};
 static const char *const add_computed[] = {"filename", "size", "sha256", NULL};
 
@@ -52,10 +85,24 @@ static const struct {
      ota_watch_run},
     {OTA_CMD_UPGRADE_DEVICE, NULL, NULL, NULL, upgrade_extras, ota_watch_run_started},
     {OTA_CMD_RETRY_TASK, NULL, NULL, NULL, upgrade_extras, ota_watch_run_started},
+    {OTA_CMD_GET_BATCH, "batch watch", "follow a batch live to its end", NULL, watch_extras,
+     ota_batch_watch_run},
+    {OTA_CMD_CREATE_BATCH, NULL, NULL, NULL, create_extras, ota_batch_create_run},
+    {OTA_CMD_ADD_BATCH_DEVICES, NULL, NULL, NULL, names_extras, ota_batch_add_run},
+    {OTA_CMD_START_BATCH, NULL, NULL, NULL, steer_extras, ota_batch_watch_run_steered},
+    {OTA_CMD_RESUME_BATCH, NULL, NULL, NULL, steer_extras, ota_batch_watch_run_steered},
+    {OTA_CMD_ADVANCE_BATCH, NULL, NULL, NULL, steer_extras, ota_batch_watch_run_steered},
+    {OTA_CMD_RETRY_BATCH, NULL, NULL, NULL, steer_extras, ota_batch_watch_run_steered},
+    {OTA_CMD_PAUSE_BATCH, NULL, NULL, NULL, NULL, ota_batch_watch_run_steered},
+    {OTA_CMD_CANCEL_BATCH, NULL, NULL, NULL, NULL, ota_batch_watch_run_steered},
+    {OTA_CMD_UPDATE_BATCH, NULL, NULL, NULL, NULL, ota_batch_watch_run_steered},
+    {OTA_CMD_GET_BATCH, NULL, NULL, NULL, NULL, ota_batch_show_run},
+    {OTA_CMD_GET_STATS, NULL, NULL, NULL, NULL, ota_stats_run},
 };
 
 #define SPECIAL_COUNT (sizeof specials / sizeof specials[0])
 
+/* A line of several stands below the others. */
 static const struct {
     const char *words;
     const char *example;
@@ -72,6 +119,21 @@ static const struct {
     {"task list", "task list --product testProduct --status failed"},
     {"task watch", "task watch 7 --until confirmed"},
     {"task retry", "task retry 7 --watch"},
+    {"batch create",
+     "batch create testProduct 0.0.2 --from-version 0.0.1 --dry-run\n"
+     "batch create testProduct 0.0.2 --from-version 0.0.1 --stage 1% --stage 10%:soak=1h "
+     "--threshold 10%/50 --watch\n"
+     "batch create testProduct 0.0.2 --devices-from names.txt --rate 600 --retry 3:60 "
+     "--start-at +2h\n"
+     "batch create testProduct 0.0.2 --tag site=berlin --online --mode continuous"},
+    {"batch add", "batch add 7 testDevice0 testDevice1\nbatch add 7 --devices-from names.txt"},
+    {"batch update", "batch update 7 --rate 1200 --max-in-flight 2000"},
+    {"batch list", "batch list --product testProduct --state running"},
+    {"batch watch", "batch watch 7"},
+    {"batch advance", "batch advance 7 --watch"},
+    {"batch retry", "batch retry 7 --watch"},
+    {"batch cancel", "batch cancel 7 --running cancel"},
+    {"stats", "stats --product testProduct\nstats --batch 7"},
     {"info", "info --json"},
 };
 
@@ -228,6 +290,27 @@ const struct ota_param *ota_verb_param_anywhere(const char *key)
         }
     }
     return NULL;
+}
+
+const struct ota_verb_alias *ota_verb_alias_at(size_t index)
+{
+    static const struct ota_verb_alias aliases[] = {
+        {"rate", "ratePerMinute", false},
+        {"threshold", "failureThreshold", false},
+        {"stage", "stages", false},
+        {"offline", "online", true},
+    };
+    return index < sizeof aliases / sizeof aliases[0] ? &aliases[index] : NULL;
+}
+
+const struct ota_verb_alias *ota_verb_alias(const char *name)
+{
+    const struct ota_verb_alias *alias;
+    size_t i = 0;
+    while ((alias = ota_verb_alias_at(i)) != NULL && strcmp(alias->name, name) != 0) {
+        i++;
+    }
+    return alias;
 }
 
 void ota_verb_kebab(const char *key, char *out, size_t size)

@@ -50,6 +50,18 @@ bool ota_verb_is_extra(const struct ota_verb *verb, const struct ota_param *para
 /* The first parameter of any verb with that key, or NULL. */
 const struct ota_param *ota_verb_param_anywhere(const char *key);
 
+/* A shorter name for some parameters' options; to negate: --offline is --no-online. NULL past the
+ * last row. */
+struct ota_verb_alias {
+    const char *name; /* camelCase, like keys */
+    const char *key;
+    bool negates;
+};
+const struct ota_verb_alias *ota_verb_alias_at(size_t index);
+
+/* The alias of that name, or NULL. */
+const struct ota_verb_alias *ota_verb_alias(const char *name);
+
 /* "timeoutSeconds" to "timeout-seconds" and back. */
 void ota_verb_kebab(const char *key, char *out, size_t size);
 void ota_verb_camel(const char *name, char *out, size_t size);

@@ -13,16 +13,14 @@
 
 #define POLL_MS 300
 
-/* How long a success may wait for its proof before we leave. */
 #define GRACE_MS 5000
-#define FOR_EVER (-1)
 
 struct watch {
     struct ota_session *session;
     int64_t task;
     json_t *last;     /* the newest history entry printed */
     int64_t leave_ms; /* since when a success waits for confirmation, plus the grace; 0: not yet */
-    int64_t grace_ms; /* or FOR_EVER */
+    int64_t grace_ms; /* or OTA_WATCH_FOR_EVER */
     bool introduced;
 };
 
@@ -126,7 +124,7 @@ static bool goes_on(struct watch *watch, const json_t *task)
     if (watch->leave_ms == 0) {
         watch->leave_ms = ota_clock_ms() + watch->grace_ms;
     }
-    return watch->grace_ms == FOR_EVER || ota_clock_ms() < watch->leave_ms;
+    return watch->grace_ms == OTA_WATCH_FOR_EVER || ota_clock_ms() < watch->leave_ms;
 }
 
 static enum ota_exit judge(const struct watch *watch, const json_t *task,
@@ -188,13 +186,13 @@ static enum ota_exit look(struct watch *watch, const json_t *fields, bool *more,
     return rc;
 }
 
-static int64_t grace_of(const struct ota_job *job)
+int64_t ota_watch_grace(const struct ota_job *job)
 {
     const char *until = text_of(job->local, "until");
     if (until == NULL) {
         return GRACE_MS;
     }
-    return strcmp(until, "confirmed") == 0 ? FOR_EVER : 0;
+    return strcmp(until, "confirmed") == 0 ? OTA_WATCH_FOR_EVER : 0;
 }
 
 static enum ota_exit follow(struct watch *watch, struct ota_failure *failure)
@@ -214,7 +212,7 @@ static enum ota_exit follow(struct watch *watch, struct ota_failure *failure)
 enum ota_exit ota_watch_run(struct ota_session *session, const struct ota_job *job,
                             struct ota_failure *failure)
 {
-    struct watch watch = {.session = session, .grace_ms = grace_of(job)};
+    struct watch watch = {.session = session, .grace_ms = ota_watch_grace(job)};
     watch.task = json_integer_value(json_object_get(job->fields, "task"));
     return follow(&watch, failure);
 }
@@ -232,7 +230,7 @@ enum ota_exit ota_watch_run_started(struct ota_session *session, const struct ot
                                     struct ota_failure *failure)
 {
     json_t *data = NULL;
-    struct watch watch = {.session = session, .grace_ms = grace_of(job)};
+    struct watch watch = {.session = session, .grace_ms = ota_watch_grace(job)};
     bool wanted = json_is_true(json_object_get(job->local, "watch")) ||
                   json_object_get(job->local, "until") != NULL;
     enum ota_exit rc =

@@ -9,6 +9,11 @@
 
 #include "session.h"
 
+#define OTA_WATCH_FOR_EVER (-1)
+
+/* How long a success may wait for its proof before it is left: what --until says. */
+int64_t ota_watch_grace(const struct ota_job *job);
+
 /* "task watch TASK" */
 enum ota_exit ota_watch_run(struct ota_session *session, const struct ota_job *job,
                             struct ota_failure *failure);

@@ -10,7 +10,7 @@
 #define OTA_NOTICES_A_TICK 250.0
 
 #define OTA_SLICE_MS        2
-#define OTA_TICK_MS         5 /* commands and slices together */
+#define OTA_TICK_MS         4 /* commands and slices together */
 #define OTA_SLICE_EVERY_MS  10
 #define OTA_SLICE_TASKS     250
 #define OTA_SWEEP_EVERY_MS  10000
@@ -21,8 +21,6 @@
 #define OTA_PURGE_IDS       2000
 #define OTA_CLOCK_EVERY_MS  1000
 #define OTA_CLOCK_IDLE_MS   60000
-#define OTA_STORE_PAUSE_MS  1000
-#define OTA_ASIDE_MS        60000
 #define OTA_REQUEST_KEPT_MS INT64_C(86400000)
 #define OTA_UPLOAD_IDLE_MS  INT64_C(3600000)
 
@@ -36,14 +34,6 @@ void ota_dispatch_init(struct ota_dispatch *dispatch, struct ota_core *core)
 void ota_dispatch_purge_soon(struct ota_dispatch *dispatch)
 {
     dispatch->next_purge = 0;
-}
-
-/* Background work meets a database that refuses: wait, tell, try again. */
-static void put_off(struct ota_core *core, const struct ota_error *error)
-{
-    core->counters.store_failures++;
-    core->store_retry_at = core->mono_now + OTA_STORE_PAUSE_MS;
-    ota_log(OTA_LOG_ERROR, "background work is put off: %s", error->text);
 }
 
 /* --- notices and deadlines -------------------------------------------------------------------- */
@@ -106,16 +96,6 @@ static enum ota_err do_task(struct ota_dispatch *dispatch, struct ota_task *task
     return send_notice(core, task, error);
 }
 
-/* A task that can't be written though the database can must not hold up the others. */
-static void set_aside(struct ota_core *core, struct ota_task *task, enum ota_err err)
-{
-    ota_tasks_plan(core, task);
-    if (err != OTA_UNAVAILABLE) {
-        ota_log(OTA_LOG_ERROR, "task %lld is set aside for a minute", (long long)task->id);
-        (void)ota_due_set(core, task, core->mono_now + OTA_ASIDE_MS);
-    }
-}
-
 /* What is written changes memory only when the slice is committed: until then a task must not be
  * taken up twice, so it leaves the heap first and its effect plans it anew. */
 static enum ota_err do_slice(struct ota_dispatch *dispatch, int64_t end, struct ota_error *error)
@@ -130,7 +110,7 @@ static enum ota_err do_slice(struct ota_dispatch *dispatch, int64_t end, struct 
         (void)ota_due_set(core, task, 0);
         enum ota_err err = do_task(dispatch, task, error);
         if (err != OTA_OK) {
-            set_aside(core, task, err);
+            ota_tasks_set_aside(core, task, err);
             return err;
         }
     }
@@ -158,7 +138,7 @@ static void do_due(struct ota_dispatch *dispatch, int64_t end)
     }
     if (err != OTA_OK) {
         ota_core_rollback(core);
-        put_off(core, &error);
+        ota_core_put_off(core, &error);
     } else if (has_due(core)) {
         ota_core_wake(core, core->mono_now + OTA_SLICE_EVERY_MS);
     }
@@ -168,7 +148,7 @@ static void do_batches(struct ota_core *core, int64_t end)
 {
     struct ota_error error = {0};
     if (core->mono_now >= core->store_retry_at && ota_batches_tick(core, end, &error) != OTA_OK) {
-        put_off(core, &error);
+        ota_core_put_off(core, &error);
     }
 }
 
@@ -245,7 +225,7 @@ static bool sweep(struct ota_dispatch *dispatch, int rows, int64_t end)
     }
     if (err != OTA_OK) {
         ota_core_rollback(core);
-        put_off(core, &error);
+        ota_core_put_off(core, &error);
     }
     return true;
 }
@@ -315,6 +295,11 @@ static enum ota_err purge(struct ota_core *core, bool *left, struct ota_error *e
                                 &more, error);
         *left = *left || more;
     }
+    if (err == OTA_OK && core->settings.keep_audit_ms > 0) {
+        err = ota_audit_purge(core->store, ota_now_unix() - core->settings.keep_audit_ms,
+                              OTA_PURGE_ROWS, &more, error);
+        *left = *left || more;
+    }
     return err;
 }
 
@@ -339,7 +324,7 @@ static void do_purge(struct ota_dispatch *dispatch)
     }
     if (err != OTA_OK) {
         ota_core_rollback(core);
-        put_off(core, &error);
+        ota_core_put_off(core, &error);
     }
     dispatch->purging = left;
 }
@@ -358,7 +343,7 @@ static void write_clock(struct ota_core *core)
     }
     if (err != OTA_OK) {
         ota_core_rollback(core);
-        put_off(core, &error);
+        ota_core_put_off(core, &error);
         return;
     }
     core->service_written = core->service_ms;
@@ -385,9 +370,8 @@ static int64_t slice_end(const struct ota_core *core)
 void ota_dispatch_tick(struct ota_dispatch *dispatch)
 {
     earn_notices(dispatch);
-    int64_t end = slice_end(dispatch->core);
-    do_batches(dispatch->core, end);
-    do_due(dispatch, end);
+    do_batches(dispatch->core, slice_end(dispatch->core));
+    do_due(dispatch, slice_end(dispatch->core)); /* also while a fleet's tasks are made */
     do_sweep(dispatch);
     do_purge(dispatch);
     do_clock(dispatch->core);

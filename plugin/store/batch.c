@@ -243,9 +243,9 @@ static void read_row(struct ota_query *query, struct ota_batch_row *row, char *t
     row->product_id = ota_next_int(query);
     row->firmware_id = ota_next_int(query);
     ota_next_text(query, row->version, sizeof row->version);
-    row->mode = (enum ota_batch_mode)ota_next_int(query);
+    row->mode = (enum ota_batch_mode)ota_next_choice(query, OTA_MODE_COUNT);
     ota_next_text(query, target, TARGET_MAX);
-    row->gate = (enum ota_gate)ota_next_int(query);
+    row->gate = (enum ota_gate)ota_next_choice(query, OTA_GATE_COUNT);
     row->timeout_ms = ota_next_int(query);
     row->retry_max = (int)ota_next_int(query);
     row->retry_delay_ms = ota_next_int(query);
@@ -253,8 +253,8 @@ static void read_row(struct ota_query *query, struct ota_batch_row *row, char *t
     row->start_at = ota_next_int(query);
     row->created_at = ota_next_int(query);
     ota_next_text(query, row->name, sizeof row->name);
-    row->state = (enum ota_batch_state)ota_next_int(query);
-    row->reason = (enum ota_batch_reason)ota_next_int(query);
+    row->state = (enum ota_batch_state)ota_next_choice(query, OTA_BATCH_STATE_COUNT);
+    row->reason = (enum ota_batch_reason)ota_next_choice(query, OTA_REASON_COUNT);
     row->named = ota_next_int(query) != 0;
     row->rate_per_minute = ota_next_int(query);
     row->max_in_flight = ota_next_int(query);
@@ -264,7 +264,7 @@ static void read_row(struct ota_query *query, struct ota_batch_row *row, char *t
     row->expire_at = ota_next_int(query);
     row->started_at = ota_next_int(query);
     row->finished_at = ota_next_int(query);
-    row->prepared = (enum ota_prepared)ota_next_int(query);
+    row->prepared = (enum ota_prepared)ota_next_choice(query, OTA_PREPARED_FULLY + 1);
     row->prepared_to = ota_next_int(query);
     row->retrying = !ota_next_is_null(query);
     row->retried_to = ota_next_int(query);
@@ -302,7 +302,7 @@ static void read_stage(struct ota_query *query, struct ota_stage *stage)
     stage->min_success_percent = (int)ota_next_int(query);
     stage->soak_ms = ota_next_int(query);
     stage->manual = ota_next_int(query) != 0;
-    stage->state = (enum ota_stage_state)ota_next_int(query);
+    stage->state = (enum ota_stage_state)ota_next_choice(query, OTA_STAGE_STATE_COUNT);
     stage->end_key = (uint64_t)ota_next_int(query);
     stage->opened_at = ota_next_int(query);
     stage->passed_ms = ota_next_int(query);

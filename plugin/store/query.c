@@ -9,7 +9,7 @@ static const struct ota_table *const tables[OTA_TABLE_COUNT] = {
     [OTA_TABLE_FIRMWARE] = &ota_table_firmware, [OTA_TABLE_UPLOAD] = &ota_table_upload,
     [OTA_TABLE_DEVICE] = &ota_table_device,     [OTA_TABLE_TASK] = &ota_table_task,
     [OTA_TABLE_BATCH] = &ota_table_batch,       [OTA_TABLE_REQUEST] = &ota_table_request,
-    [OTA_TABLE_READER] = &ota_table_reader,
+    [OTA_TABLE_AUDIT] = &ota_table_audit,       [OTA_TABLE_READER] = &ota_table_reader,
 };
 
 const struct ota_table *ota_table_of(enum ota_table_id id)
@@ -90,6 +90,20 @@ enum ota_err ota_conn_int(const struct ota_conn *conn, const char *sql, int64_t 
     }
     (void)sqlite3_finalize(statement);
     return err;
+}
+
+int ota_conn_vacuum_into(const struct ota_conn *conn, const char *path)
+{
+    sqlite3_stmt *statement = NULL;
+    int rc = sqlite3_prepare_v2(conn->db, "VACUUM INTO :path", -1, &statement, NULL);
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_bind_text(statement, 1, path, -1, SQLITE_STATIC);
+    }
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_step(statement);
+    }
+    (void)sqlite3_finalize(statement);
+    return rc;
 }
 
 static enum ota_err prepare_table(struct ota_conn *conn, const struct ota_table *table,
@@ -251,6 +265,18 @@ bool ota_query_row(struct ota_query *query)
 int64_t ota_next_int(struct ota_query *query)
 {
     return sqlite3_column_int64(query->statement, query->column++);
+}
+
+int ota_next_choice(struct ota_query *query, int count)
+{
+    int64_t value = ota_next_int(query);
+    if (value >= 0 && value < count) {
+        return (int)value;
+    }
+    if (query->err == OTA_OK) {
+        query->err = ota_conn_fail(query->conn, SQLITE_CORRUPT, query->error);
+    }
+    return 0;
 }
 
 double ota_next_double(struct ota_query *query)

@@ -7,6 +7,7 @@
 #ifndef OTA_STORE_STORE_INTERNAL_H
 #define OTA_STORE_STORE_INTERNAL_H
 
+#include <pthread.h>
 #include <sqlite3.h>
 
 #include "store.h"
@@ -35,6 +36,7 @@ enum ota_table_id {
     OTA_TABLE_TASK,
     OTA_TABLE_BATCH,
     OTA_TABLE_REQUEST,
+    OTA_TABLE_AUDIT,
     OTA_TABLE_READER,
     OTA_TABLE_COUNT
 };
@@ -47,6 +49,7 @@ extern const struct ota_table ota_table_device;
 extern const struct ota_table ota_table_task;
 extern const struct ota_table ota_table_batch;
 extern const struct ota_table ota_table_request;
+extern const struct ota_table ota_table_audit;
 extern const struct ota_table ota_table_reader;
 
 /* All of the above by their ids. */
@@ -124,6 +127,8 @@ void ota_bind_blob(struct ota_query *query, const char *name, const void *bytes,
 /* Goes to the next row; false at the end and on failure. */
 bool ota_query_row(struct ota_query *query);
 /* Columns of the row, from the left to the right. NULL reads as 0 and "". */
+/* A value of an enum with so many; anything else (the file is damaged) fails the query. */
+int ota_next_choice(struct ota_query *query, int count);
 double ota_next_double(struct ota_query *query);
 int64_t ota_next_int(struct ota_query *query);
 void ota_next_text(struct ota_query *query, char *text, size_t size);
@@ -154,6 +159,15 @@ OTA_CHECKED enum ota_err ota_read_id(struct ota_store *store, enum ota_table_id 
 
 /* OTA_INTERNAL outside of a transaction. */
 OTA_CHECKED enum ota_err ota_conn_writing(const struct ota_conn *conn, struct ota_error *error);
+
+/* Copies the database to the file, which must be empty or not there; SQLite's code, SQLITE_DONE
+ * where it did. */
+int ota_conn_vacuum_into(const struct ota_conn *conn, const char *path);
+
+/* --- thread.c --------------------------------------------------------------------------------- */
+
+/* The broker's signals are for the broker's thread: this one gets none. An errno. */
+int ota_thread_start(pthread_t *thread, void *(*run)(void *), void *data, const char *name);
 
 /* --- file.c ----------------------------------------------------------------------------------- */
 
@@ -197,17 +211,26 @@ OTA_CHECKED enum ota_err ota_checkpoint_start(const char *path, struct ota_check
 void ota_checkpoint_stop(struct ota_checkpoint *checkpoint);
 /* The writer committed and its WAL is `pages` long now. */
 void ota_checkpoint_note(struct ota_checkpoint *checkpoint, int pages);
+/* While a reader keeps the WAL from starting afresh, holding the writer would change nothing. */
+void ota_checkpoint_pin(struct ota_checkpoint *checkpoint, bool pinned);
+/* Of the WAL at the last commit; 0 once all were copied. */
+int ota_checkpoint_pages(struct ota_checkpoint *checkpoint);
 /* Whether bulk work had better wait for it. */
 bool ota_checkpoint_is_behind(struct ota_checkpoint *checkpoint);
 
 /* --- what one table's file does for another's --------------------------------------------------
  */
 
+/* A product that ota_product_purge removes with all that is in it; made where there is none. */
+OTA_CHECKED enum ota_err ota_product_doomed(struct ota_store *store, int64_t *id,
+                                            struct ota_error *error);
 /* All that ends when a device does, at most *budget rows, which is counted down. */
 OTA_CHECKED enum ota_err ota_device_purge(struct ota_store *store, int64_t product_id, int *budget,
                                           struct ota_error *error);
 OTA_CHECKED enum ota_err ota_task_purge(struct ota_store *store, int64_t device_id, int *budget,
                                         struct ota_error *error);
+OTA_CHECKED enum ota_err ota_task_purge_product(struct ota_store *store, int64_t product_id,
+                                                int *budget, struct ota_error *error);
 OTA_CHECKED enum ota_err ota_firmware_purge(struct ota_store *store, int64_t product_id,
                                             int *budget, struct ota_error *error);
 OTA_CHECKED enum ota_err ota_upload_purge(struct ota_store *store, int64_t product_id, int *budget,

@@ -28,6 +28,7 @@ enum {
     COUNT_IN_BATCH,
     BUSY,
     FIRST_OF_DEVICE,
+    FIRST_OF_PRODUCT,
     SET_LAST_EVENT,
     DELETE,
     EVENT_INSERT,
@@ -108,6 +109,8 @@ static const char *const statements[] = {
     [BUSY] = "SELECT EXISTS (SELECT 1 FROM task INDEXED BY task_unfinished "
              "WHERE device_id = :id AND finished_at IS NULL)",
     [FIRST_OF_DEVICE] = "SELECT id, last_event FROM task WHERE device_id = :id ORDER BY id LIMIT 1",
+    [FIRST_OF_PRODUCT] = "SELECT id, last_event FROM task INDEXED BY task_by_product "
+                         "WHERE product_id = :id ORDER BY id LIMIT 1",
     [SET_LAST_EVENT] = "UPDATE task SET last_event = :event WHERE id = :id",
     [DELETE] = "DELETE FROM task WHERE id = :id",
     [EVENT_INSERT] = "INSERT INTO event (task_id, prev, at, status, percent, detail) "
@@ -139,9 +142,9 @@ static void read_row(struct ota_query *query, struct ota_task_row *row)
     row->batch_id = ota_next_int(query);
     ota_next_text(query, row->version, sizeof row->version);
     ota_next_text(query, row->from_version, sizeof row->from_version);
-    row->status = (enum ota_status)ota_next_int(query);
-    row->confirmation = (enum ota_confirmation)ota_next_int(query);
-    row->ending = (enum ota_ending)ota_next_int(query);
+    row->status = (enum ota_status)ota_next_choice(query, OTA_STATUS_COUNT);
+    row->confirmation = (enum ota_confirmation)ota_next_choice(query, OTA_CONFIRMATION_COUNT);
+    row->ending = (enum ota_ending)ota_next_choice(query, OTA_ENDING_COUNT);
     row->attempt = (int)ota_next_int(query);
     row->percent = (int)ota_next_int(query);
     row->has_result_code = !ota_next_is_null(query);
@@ -411,10 +414,10 @@ enum ota_err ota_task_of_batch(struct ota_store *store, int64_t batch_id, int64_
     return tell_rows_of(store, OF_BATCH, batch_id, after, fn, data, error);
 }
 
-enum ota_err ota_task_of_device(struct ota_store *store, int64_t device_id, ota_task_fn fn,
-                                void *data, struct ota_error *error)
+enum ota_err ota_task_of_device(struct ota_store *store, int64_t device_id, int64_t after,
+                                ota_task_fn fn, void *data, struct ota_error *error)
 {
-    return tell_rows_of(store, OF_DEVICE, device_id, 0, fn, data, error);
+    return tell_rows_of(store, OF_DEVICE, device_id, after, fn, data, error);
 }
 
 enum ota_err ota_task_of_product(struct ota_store *store, int64_t product_id, int64_t after,
@@ -544,7 +547,7 @@ enum ota_err ota_task_events(struct ota_store *store, int64_t id, ota_event_fn f
     ota_bind_int(&query, ":rows", OTA_EVENTS_MAX);
     while (ota_query_row(&query)) {
         row.at = ota_next_int(&query);
-        row.status = (enum ota_status)ota_next_int(&query);
+        row.status = (enum ota_status)ota_next_choice(&query, OTA_STATUS_COUNT);
         row.percent = (int)ota_next_int(&query);
         ota_next_text(&query, row.detail, sizeof row.detail);
         if (!fn(data, &row)) {
@@ -568,13 +571,13 @@ enum ota_err ota_task_busy(struct ota_store *store, int64_t device_id, bool *bus
     return err;
 }
 
-/* id is 0 where the device has no task. */
-static enum ota_err first_of(struct ota_store *store, int64_t device_id, int64_t *id,
+/* id is 0 where the owner has no task. */
+static enum ota_err first_of(struct ota_store *store, int which, int64_t owner, int64_t *id,
                              int64_t *last_event, struct ota_error *error)
 {
     struct ota_query query;
-    begin(&query, store, FIRST_OF_DEVICE, error);
-    ota_bind_int(&query, ":id", device_id);
+    begin(&query, store, which, error);
+    ota_bind_int(&query, ":id", owner);
     bool found = ota_query_row(&query);
     *id = found ? ota_next_int(&query) : 0;
     *last_event = found ? ota_next_int(&query) : 0;
@@ -622,17 +625,29 @@ static enum ota_err purge_one(struct ota_store *store, int64_t id, int64_t last_
     return err == OTA_OK ? set_last_event(store, id, last_event, error) : err;
 }
 
-enum ota_err ota_task_purge(struct ota_store *store, int64_t device_id, int *budget,
-                            struct ota_error *error)
+static enum ota_err purge_of(struct ota_store *store, int which, int64_t owner, int *budget,
+                             struct ota_error *error)
 {
     int64_t id = 0;
     int64_t last_event = 0;
-    enum ota_err err = first_of(store, device_id, &id, &last_event, error);
+    enum ota_err err = first_of(store, which, owner, &id, &last_event, error);
     while (err == OTA_OK && id != 0 && *budget > 0) {
         err = purge_one(store, id, last_event, budget, error);
         if (err == OTA_OK) {
-            err = first_of(store, device_id, &id, &last_event, error);
+            err = first_of(store, which, owner, &id, &last_event, error);
         }
     }
     return err;
+}
+
+enum ota_err ota_task_purge(struct ota_store *store, int64_t device_id, int *budget,
+                            struct ota_error *error)
+{
+    return purge_of(store, FIRST_OF_DEVICE, device_id, budget, error);
+}
+
+enum ota_err ota_task_purge_product(struct ota_store *store, int64_t product_id, int *budget,
+                                    struct ota_error *error)
+{
+    return purge_of(store, FIRST_OF_PRODUCT, product_id, budget, error);
 }

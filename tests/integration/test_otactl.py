@@ -169,7 +169,22 @@ SAMPLES = {
         {"max": 3, "delaySeconds": 60, "on": ["timeout", -1]},
     ),
     "JSON": ('{"all":true}', {"all": True}),
+    "NAME,NAME": ("testDevice0,testDevice1", ["testDevice0", "testDevice1"]),
+    "STAGE,STAGE": (
+        "1%,50:min=60:soak=1h:manual,100%",
+        [{"percent": 1}, {"count": 50, "minSuccessPercent": 60, "soakSeconds": 3600,
+                          "advance": "manual"}, {"percent": 100}],
+    ),
+    "PERCENT/MIN": ("10%/50", {"percent": 10, "minFinished": 50}),
+    "TIME": (str(NOW), NOW),
+    "STATE": ("running", "running"),
+    "confirmed|done": ("done", "done"),
+    "snapshot|continuous": ("continuous", "continuous"),
+    "finish|cancel": ("cancel", "cancel"),
 }
+
+# What a verb wants besides what its command does.
+NEEDED = {"batch create": (["--all"], {"target": {"all": True}})}
 
 
 def sample(param):
@@ -188,13 +203,16 @@ def arguments(verb, optional):
             continue
         text, fields[param["key"]] = sample(param)
         words += [text] if param["required"] else [f"--{param['option']}", text]
+    if not optional and verb["words"] in NEEDED:
+        words += NEEDED[verb["words"]][0]
+        fields.update(NEEDED[verb["words"]][1])
     return words, fields
 
 
 @pytest.mark.parametrize("optional", [False, True])
 def test_every_command_sends_what_the_table_says(otactl, server, optional):
     verbs = [v for v in otactl.json("--list-commands", place=False)
-             if v["words"] not in ("firmware add", "task watch")]
+             if v["words"] not in ("firmware add", "task watch", "batch watch")]
     assert len(verbs) >= 25
     for verb in verbs:
         words, expected = arguments(verb, optional)
@@ -322,16 +340,25 @@ def test_examples_of_the_help_are_right(otactl, server, tmp_path):
     (tmp_path / "build" / "app.bin").write_bytes(b"firmware")
     uploads = Uploads(block_size=64)
     tasks = {"task": {"task": 7, "status": "succeeded", "confirmation": "confirmed"}, "events": []}
-    server.answer = lambda c: tasks if "Task" in c["command"] else uploads(c)
+    batch = {"batch": {"batch": 7, "state": "finished", "total": 0}}
+    (tmp_path / "names.txt").write_text("testDevice0\n")
+
+    def answer(command):
+        name = command["command"]
+        return tasks if "Task" in name else batch if "Batch" in name else uploads(command)
+
+    server.answer = answer
     for verb in otactl.json("--list-commands", place=False):
         if verb["command"] in ("uploadFirmwareBlock", "commitFirmware"):
             continue
-        example = otactl("help", *verb["words"].split()).stdout.splitlines()[-1].strip()
-        line = example.replace("otactl", " ".join(otactl.command()), 1)
-        line = line.replace("$", "\\$")
-        run = subprocess.run(["sh", "-c", line], env=otactl.environment, cwd=tmp_path, text=True,
-                             capture_output=True, timeout=TIMEOUT, check=False)
-        assert run.returncode == 0, f"{example}\n{run.stderr}"
+        told = otactl("help", *verb["words"].split()).stdout.splitlines()
+        heading = max(told.index(h) for h in ("Example", "Examples") if h in told)
+        for example in told[heading + 1:]:
+            line = example.strip().replace("otactl", " ".join(otactl.command()), 1)
+            line = line.replace("$", "\\$")
+            run = subprocess.run(["sh", "-c", line], env=otactl.environment, cwd=tmp_path,
+                                 text=True, capture_output=True, timeout=TIMEOUT, check=False)
+            assert run.returncode == 0, f"{example}\n{run.stderr}"
 
 
 # -- answers
