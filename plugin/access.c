@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "access.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define CONTROL_SPACE "$CONTROL"
@@ -132,6 +133,17 @@ struct ota_topic ota_topic_parse(const struct ota_access *access, const char *te
         topic.kind = OTA_TOPIC_UNKNOWN; /* what is for one device is shared with nobody */
     }
     return topic;
+}
+
+void ota_topic_subject(const struct ota_topic *topic, char *text, size_t size)
+{
+    text[0] = '\0';
+    if (topic->product != NULL) {
+        (void)snprintf(text, size, "%.*s/%.*s", (int)topic->product_len, topic->product,
+                       (int)topic->device_len, topic->device);
+    } else if (topic->kind == OTA_TOPIC_CONTROL) {
+        (void)snprintf(text, size, "commands");
+    }
 }
 
 /* --- identity ------------------------------------------------------------------------------- */

@@ -68,6 +68,9 @@ OTA_CHECKED enum ota_err ota_access_parse_identity(const char *text, struct ota_
  * and of kind UNKNOWN unless it names exactly one thing. */
 struct ota_topic ota_topic_parse(const struct ota_access *access, const char *text);
 
+/* "lamp/lamp-17", "commands", or "": what the topic is about, for people. */
+void ota_topic_subject(const struct ota_topic *topic, char *text, size_t size);
+
 /* Whether the user may do it. `topic` is what ota_topic_parse made of the topic or filter. */
 enum ota_access_verdict ota_access_check(const struct ota_access *access, enum ota_access_op op,
                                          const struct ota_topic *topic, const char *username);

@@ -237,6 +237,20 @@ uint32_t ota_batch_member_count(const struct ota_batch *batch)
     return batch->members != NULL ? (uint32_t)batch->members->count : 0;
 }
 
+static int compare_ids(const void *a, const void *b)
+{
+    uint32_t left = *(const uint32_t *)a;
+    uint32_t right = *(const uint32_t *)b;
+    return (left > right) - (left < right);
+}
+
+void ota_batch_sort_members(struct ota_batch *batch)
+{
+    if (batch->members != NULL) {
+        qsort(batch->members->ids, batch->members->count, sizeof(uint32_t), compare_ids);
+    }
+}
+
 const uint32_t *ota_batch_members(const struct ota_batch *batch, size_t i, size_t *count)
 {
     size_t all = ota_batch_member_count(batch);

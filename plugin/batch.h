@@ -85,6 +85,8 @@ bool ota_batch_note_member(struct ota_batch *batch, uint32_t device_id);
 /* Takes back all but the first `count`. */
 void ota_batch_trim_members(struct ota_batch *batch, uint32_t count);
 uint32_t ota_batch_member_count(const struct ota_batch *batch);
+/* By their ids; those that were read at a start come in the order of their tasks. */
+void ota_batch_sort_members(struct ota_batch *batch);
 /* The key of the member at the rank (from 1); a look at each member. False: no memory. */
 bool ota_batch_key_at(const struct ota_batch *batch, uint32_t rank, uint64_t *key);
 /* The members from the i-th on, in the order of their ids. */

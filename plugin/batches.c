@@ -51,11 +51,26 @@ static void note_over(struct ota_core *core, const struct ota_batch *batch, bool
     }
 }
 
-/* The tallies of a settled batch know no overdue: that is for gates. */
-static void settle_stages(struct ota_stage *stages, size_t count)
+static void merge(struct ota_tally *into, struct ota_tally *tally)
 {
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < OTA_STATUS_COUNT; i++) {
+        into->by_status[i] += tally->by_status[i];
+    }
+    into->confirmed += tally->confirmed;
+    into->contradicted += tally->contradicted;
+    *tally = (struct ota_tally){0};
+}
+
+/* The tallies of a settled batch know no overdue: that is for gates. One that was never prepared
+ * knows no stages either: all count in the last one, as after a restart. */
+static void settle_stages(const struct ota_batch *batch, struct ota_stage *stages)
+{
+    for (size_t i = 0; i < batch->stage_count; i++) {
         stages[i].tally.overdue = 0;
+    }
+    for (size_t i = 0; batch->row.prepared != OTA_PREPARED_FULLY && i + 1 < batch->stage_count;
+         i++) {
+        merge(&stages[batch->stage_count - 1].tally, &stages[i].tally);
     }
 }
 
@@ -92,7 +107,9 @@ static void run_change(struct ota_core *core, struct ota_effect *effect)
     }
     if (batch->row.tallied && !before.tallied) {
         ota_batch_forget_unproven(batch);
-        settle_stages(batch->stages, batch->stage_count);
+        ota_batch_forget_members(batch);
+        settle_stages(batch, batch->stages);
+        batch->placing = false;
     }
     if (!batch->row.tallied && before.tallied) {
         batch->reviving = true;
@@ -101,7 +118,8 @@ static void run_change(struct ota_core *core, struct ota_effect *effect)
     batch->reviving = batch->reviving && batch->row.retrying;
     note_over(core, batch, was_over);
     ota_fleet_list_batch(&core->fleet, batch);
-    if (ends_tasks(&batch->row) && !ends_tasks(&before)) {
+    /* also where an expired one is cancelled: that ends more of them */
+    if (ends_tasks(&batch->row) && (!ends_tasks(&before) || batch->row.state != before.state)) {
         batch->sweep_next = batch->tasks;
     }
     if (is_news(&before, &batch->row)) {
@@ -128,7 +146,7 @@ static enum ota_err write_change(struct ota_core *core, struct ota_batch_change 
     const struct ota_batch *batch = change->batch;
     bool settles = change->row.tallied && !batch->row.tallied;
     if (settles) {
-        settle_stages(change->stages, batch->stage_count);
+        settle_stages(batch, change->stages);
     }
     enum ota_err err = ota_batch_update(core->store, &change->row, error);
     for (size_t i = 0; err == OTA_OK && (settles || change->stages_too) && i < batch->stage_count;
@@ -382,6 +400,12 @@ static enum ota_err check_retry(struct ota_core *core, const struct ota_batch *b
     if (batch->row.reason == OTA_REASON_EXPIRED) {
         return wrong_state(batch, "it has expired: make a new one", error);
     }
+    if ((batch->row.flags & OTA_BATCH_PRUNED) != 0) {
+        return wrong_state(batch,
+                           "its oldest tasks are forgotten (option keep_history_days): make "
+                           "a new one",
+                           error);
+    }
     if (ota_fleet_firmware(&core->fleet, batch->row.firmware_id) == NULL) {
         return ota_error_set(error, OTA_CONFLICT, "batch",
                              "firmware %s of batch %lld was deleted: upload it and make a new one",
@@ -475,6 +499,19 @@ static bool note_row(void *data, const struct ota_task_row *row)
     return slice->count < OTA_RETRIED_A_TICK;
 }
 
+/* A device has one unfinished task: where several of a continuous batch failed, the first one of
+ * the slice waits again. */
+static bool is_taken(const struct retry_slice *slice, int at)
+{
+    for (int i = 0; i < at; i++) {
+        if (slice->rows[i].device_id == slice->rows[at].device_id &&
+            slice->rows[i].status == OTA_FAILED) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum ota_err retry_one(struct ota_core *core, struct ota_batch *batch,
                               const struct ota_task_row *row, struct ota_error *error)
 {
@@ -492,7 +529,7 @@ static enum ota_err retry_one(struct ota_core *core, struct ota_batch *batch,
 /* Of a batch that was settled: whose success is still unproved counts again. */
 static void recount(struct ota_batch *batch, const struct retry_slice *slice)
 {
-    for (int i = 0; batch->reviving && i < slice->count; i++) {
+    for (int i = 0; i < slice->count; i++) {
         struct ota_upgrade up;
         ota_upgrade_of_row(&slice->rows[i], &up);
         ota_batch_recount(batch,
@@ -507,7 +544,7 @@ static enum ota_err write_retries(struct ota_core *core, struct ota_batch *batch
 {
     enum ota_err err = OTA_OK;
     for (int i = 0; err == OTA_OK && i < slice->count; i++) {
-        err = retry_one(core, batch, &slice->rows[i], error);
+        err = is_taken(slice, i) ? OTA_OK : retry_one(core, batch, &slice->rows[i], error);
     }
     struct ota_batch_change *change = err == OTA_OK ? ota_batches_change(batch) : NULL;
     if (err != OTA_OK) {
@@ -534,13 +571,15 @@ static enum ota_err retry_some(struct ota_core *core, struct ota_batch *batch,
     if (err == OTA_OK) {
         err = ota_core_begin(core, error);
     }
+    bool reviving = batch->reviving; /* the last slice ends that */
     if (err == OTA_OK) {
-        recount(batch, slice);
         err = write_retries(core, batch, slice, error);
         err = err == OTA_OK ? ota_core_commit(core, error) : err;
     }
     if (err != OTA_OK) {
         ota_core_rollback(core);
+    } else if (reviving) {
+        recount(batch, slice);
     }
     free(slice);
     return err;
@@ -843,6 +882,28 @@ bool ota_batches_can_send(struct ota_core *core)
     return false;
 }
 
+static void run_spent(struct ota_core *core, struct ota_effect *effect)
+{
+    struct ota_batch *batch = effect->item;
+    (void)core;
+    batch->row.bucket.tokens -= (double)effect->number;
+}
+
+/* Takes so many tokens from the bucket, once that is committed. */
+static enum ota_err spend(struct ota_core *core, struct ota_batch *batch, int64_t sent,
+                          struct ota_error *error)
+{
+    struct ota_effect *effect = ota_core_after(core, run_spent, NULL);
+    if (effect == NULL) {
+        return ota_error_no_memory(error);
+    }
+    effect->item = batch;
+    effect->number = sent;
+    struct ota_bucket left = batch->row.bucket;
+    left.tokens -= (double)sent;
+    return ota_batch_set_bucket(core->store, batch->row.id, &left, error);
+}
+
 static enum ota_err send_some(struct ota_core *core, struct ota_batch *batch, double *tokens,
                               int64_t end, struct ota_error *error)
 {
@@ -856,14 +917,15 @@ static enum ota_err send_some(struct ota_core *core, struct ota_batch *batch, do
         struct ota_upgrade_event event = {.kind = OTA_EV_NOTICED, .service_now = core->service_ms};
         bool changed;
         err = ota_tasks_apply(core, task, &event, NULL, &changed, error);
+        if (err != OTA_OK) {
+            ota_tasks_set_aside(core, task, err);
+        }
         sent++;
         *tokens -= 1.0;
     }
-    if (err == OTA_OK && sent > 0 && batch->row.rate_per_minute > 0) {
-        batch->row.bucket.tokens -= (double)sent;
-        err = ota_batch_set_bucket(core->store, batch->row.id, &batch->row.bucket, error);
-    }
-    return err;
+    return err == OTA_OK && sent > 0 && batch->row.rate_per_minute > 0
+               ? spend(core, batch, sent, error)
+               : err;
 }
 
 enum ota_err ota_batches_send(struct ota_core *core, double *tokens, int64_t end,

@@ -203,6 +203,19 @@ static const struct ota_param list_tasks_params[] = {
 static const struct ota_param get_task_params[] = {TASK, END};
 static const struct ota_param cancel_task_params[] = {TASK, END};
 static const struct ota_param retry_task_params[] = {TASK, END};
+static const struct ota_param list_audit_params[] = {
+    {"since", OTA_PARAM_TIME, false, 0, 0, "not what is older"},
+    {"user", OTA_PARAM_TEXT, false, 0, 0, "what this user asked for"},
+    {"action", OTA_PARAM_TEXT, false, 0, 0,
+     "requests of this command, such as deleteDevice; also identity, shadowing, other"},
+    PAGE,
+    END};
+
+static const struct ota_param backup_params[] = {
+    {"name", OTA_PARAM_TEXT, false, 0, 0,
+     "of the file: 1-64 of A-Z a-z 0-9 . _ - (ota-YYYYMMDD-HHMMSS.db)"},
+    END};
+
 static const struct ota_param get_info_params[] = {END};
 
 static const struct ota_command commands[OTA_COMMAND_COUNT] = {

@@ -85,6 +85,10 @@
       "let the failed tasks of a batch wait again")                                                \
     X(GET_STATS, get_stats, "getStats", VIEWER, false, "stats",                                    \
       "versions, statuses and failures of a product or a batch")                                   \
+    X(LIST_AUDIT, list_audit, "listAudit", ADMIN, false, "audit",                                  \
+      "who asked for which change, and what came of it; newest first")                             \
+    X(BACKUP, backup, "backup", ADMIN, true, "backup",                                             \
+      "copy the database to backup_dir, while all goes on")                                        \
     X(GET_INFO, get_info, "getInfo", VIEWER, false, "info",                                        \
       "versions, sizes, counts and warnings of the running service")
 

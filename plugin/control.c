@@ -9,6 +9,7 @@
 #include "broker.h"
 #include "commands/commands.h"
 #include "fields.h"
+#include "subject.h"
 
 #define OTA_QUEUE_MESSAGES 1000
 #define OTA_QUEUE_BYTES    (INT64_C(64) << 20)
@@ -27,6 +28,7 @@ struct message {
     json_t *responses;
     size_t at; /* the command that is next */
     struct ota_progress progress;
+    int64_t rest_until; /* monotonic ms: its command isn't called again before */
 };
 
 struct ota_control {
@@ -182,6 +184,50 @@ static enum ota_err store_answer(struct ota_call *call, const char *request_id,
     return err;
 }
 
+/* --- the audit -------------------------------------------------------------------------------- */
+
+/* Blocks of uploads are many and say nothing; a dry run changes nothing. */
+static bool has_entry(const struct ota_call *call)
+{
+    return call->command->id != OTA_CMD_UPLOAD_FIRMWARE_BLOCK &&
+           !ota_field_bool(call->fields, "dryRun");
+}
+
+static enum ota_err note_accepted(struct ota_call *call)
+{
+    char target[OTA_SUBJECT_MAX + 1];
+    if (!has_entry(call)) {
+        return OTA_OK;
+    }
+    ota_subject_of(call->fields, call->data, target, sizeof target);
+    struct ota_trail_note note = {.user = call->user,
+                                  .client = call->client,
+                                  .command = call->command->name,
+                                  .target = target};
+    return ota_trail_accept(call->core, &note, &call->error);
+}
+
+/* What would have changed something, or needed a higher role. Of names that no command has only
+ * those that could be one's. */
+static bool has_refusal_entry(const char *name, enum ota_err err)
+{
+    const struct ota_command *command = ota_command_find(name);
+    return command != NULL ? command->writes || err == OTA_FORBIDDEN
+                           : ota_name_is_product(name, strlen(name));
+}
+
+static void note_refused(const struct ota_call *call, const char *name, enum ota_err err)
+{
+    char target[OTA_SUBJECT_MAX + 1];
+    if (err == OTA_OK || name == NULL || !has_refusal_entry(name, err)) {
+        return;
+    }
+    ota_subject_of(call->fields, NULL, target, sizeof target);
+    struct ota_trail_note note = {
+        .user = call->user, .client = call->client, .command = name, .target = target, .code = err};
+    ota_trail_refuse(call->around->trail, &note);
+}
+
 /* --- one command ------------------------------------------------------------------------------ */
 
 static enum ota_err write_once(struct ota_call *call, const char *request_id)
@@ -197,6 +243,9 @@ static enum ota_err write_once(struct ota_call *call, const char *request_id)
         }
     }
     enum ota_err err = handlers[call->command->id](call);
+    if (err == OTA_OK) {
+        err = note_accepted(call);
+    }
     if (err == OTA_OK && request_id != NULL) {
         err = store_answer(call, request_id, digest);
     }
@@ -271,6 +320,7 @@ static enum ota_err do_command(struct ota_control *control, struct message *mess
     struct ota_call call = {.around = control->around,
                             .core = control->around->core,
                             .user = message->user,
+                            .client = message->client_id,
                             .fields = fields,
                             .data = json_object(),
                             .progress = &message->progress,
@@ -280,7 +330,9 @@ static enum ota_err do_command(struct ota_control *control, struct message *mess
     if (err == OTA_OK) {
         err = run(&call, message->role);
     }
+    message->rest_until = call.rest_until;
     if (err != OTA_AGAIN) {
+        note_refused(&call, name, err);
         json_t *response = response_of(&call, name, err);
         json_t *correlation = json_object_get(fields, "correlationData");
         if (json_is_string(correlation)) {
@@ -353,6 +405,11 @@ static void finish(struct ota_control *control)
     free_message(message);
 }
 
+static bool is_resting(const struct message *message)
+{
+    return message->rest_until > ota_now_mono();
+}
+
 /* Who wants to be called again lets the others go first. */
 static void put_last(struct ota_control *control)
 {
@@ -370,6 +427,10 @@ static bool step(struct ota_control *control, int64_t end)
 {
     struct message *message = control->first;
     struct ota_error error = {0};
+    if (is_resting(message)) {
+        put_last(control);
+        return false;
+    }
     if (message->root == NULL && !parse_envelope(message, &error)) {
         (void)json_array_append_new(message->responses, error_response(NULL, &error));
         finish(control);
@@ -386,6 +447,16 @@ static bool step(struct ota_control *control, int64_t end)
     return true;
 }
 
+/* When there is something to do again. */
+static int64_t next_turn(const struct ota_control *control)
+{
+    int64_t when = INT64_MAX;
+    for (const struct message *message = control->first; message != NULL; message = message->next) {
+        when = message->rest_until < when ? message->rest_until : when;
+    }
+    return when;
+}
+
 void ota_control_tick(struct ota_control *control)
 {
     int64_t end = ota_now_mono() + OTA_TICK_MS;
@@ -393,9 +464,7 @@ void ota_control_tick(struct ota_control *control)
     while (control->first != NULL && again < control->count && ota_now_mono() < end) {
         again = step(control, end) ? 0 : again + 1;
     }
-    if (control->first != NULL) {
-        ota_core_wake(control->around->core, 0);
-    }
+    ota_core_wake(control->around->core, next_turn(control));
 }
 
 static struct message *new_message(const struct mosquitto *client, enum ota_role role,

@@ -16,6 +16,7 @@
 #include "dispatch.h"
 #include "http.h"
 #include "intake.h"
+#include "trail.h"
 #include "uploads.h"
 
 /* What the commands may look at beyond the domain. */
@@ -25,10 +26,13 @@ struct ota_surroundings {
     struct ota_intake *intake;
     struct ota_dispatch *dispatch;
     struct ota_uploads *uploads;
-    struct ota_http *http; /* NULL: downloads are off */
-    int64_t started_at;    /* Unix ms */
+    struct ota_trail *trail; /* NULL: refusals have no entries */
+    struct ota_http *http;   /* NULL: downloads are off */
+    int64_t started_at;      /* Unix ms */
     const char *broker_version;
-    uint64_t shadowed; /* messages on our topics that another plugin let in before us */
+    const char *backup_dir; /* NULL or "": no backups */
+    const void *backup;     /* the one that runs, or NULL */
+    uint64_t shadowed;      /* messages on our topics that another plugin let in before us */
     bool identity_none;
 };
 
@@ -44,10 +48,12 @@ struct ota_call {
     struct ota_core *core;
     const struct ota_command *command;
     const char *user;
+    const char *client;   /* its id */
     const json_t *fields; /* validated; missing ones are missing */
     json_t *data;         /* the answer's data: an empty object, to be filled */
     struct ota_progress *progress;
-    int64_t end; /* monotonic ms: what takes longer is done in several calls */
+    int64_t end;        /* monotonic ms: what takes longer is done in several calls */
+    int64_t rest_until; /* monotonic ms; a handler may set it: not called again before */
     struct ota_error error;
 };
 

@@ -9,6 +9,7 @@
 
 /* A tick that comes later than this counts as this much service time. */
 #define OTA_LONGEST_TICK_MS 1000
+#define OTA_STORE_PAUSE_MS  1000
 
 void ota_core_init(struct ota_core *core)
 {
@@ -82,6 +83,13 @@ void ota_core_rollback(struct ota_core *core)
             effect->drop(core, effect);
         }
     }
+}
+
+void ota_core_put_off(struct ota_core *core, const struct ota_error *error)
+{
+    core->counters.store_failures++;
+    core->store_retry_at = core->mono_now + OTA_STORE_PAUSE_MS;
+    ota_log(OTA_LOG_ERROR, "background work is put off: %s", error->text);
 }
 
 void ota_core_tick_clock(struct ota_core *core)

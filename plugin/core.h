@@ -19,6 +19,7 @@
 #include "heap.h"
 #include "store/store.h"
 #include "util/rate.h"
+#include "util/signature.h"
 
 /* What the options say about upgrades and firmware (options.h has all). */
 struct ota_settings {
@@ -32,6 +33,10 @@ struct ota_settings {
     uint32_t max_devices_per_product;
     struct ota_rate report_rate; /* of one device */
     bool auto_register;
+    int64_t keep_history_ms; /* these two: 0 for ever */
+    int64_t keep_audit_ms;
+    const struct ota_signature_keys *signing_keys; /* NULL: none */
+    bool require_signature;
 };
 
 struct ota_core;
@@ -87,6 +92,9 @@ struct ota_effect *ota_core_after(struct ota_core *core,
 /* On failure everything is rolled back. */
 OTA_CHECKED enum ota_err ota_core_commit(struct ota_core *core, struct ota_error *error);
 void ota_core_rollback(struct ota_core *core);
+
+/* Background work met a database that refuses: it waits (store_retry_at) and is tried again. */
+void ota_core_put_off(struct ota_core *core, const struct ota_error *error);
 
 /* Takes the time: service time moves on by what passed, but never by more than a second, so
  * that time in which the process didn't run counts for nobody. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "devices.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "batch.h"
@@ -118,13 +119,63 @@ static void run_removed(struct ota_core *core, struct ota_effect *effect)
     ota_fleet_remove_device(&core->fleet, effect->item);
 }
 
-/* The finished task leaves the tally of its batch. */
-struct leaving {
-    struct ota_core *core;
-    struct ota_device *device;
-    enum ota_err err;
-    struct ota_error *error;
+/* --- a device goes ------------------------------------------------------------------------------
+ */
+
+void ota_departure_free(struct ota_departure *departure)
+{
+    free(departure->tasks);
+    *departure = (struct ota_departure){0};
+}
+
+static bool note_task(struct ota_departure *departure, int64_t task)
+{
+    if (departure->count == departure->capacity) {
+        size_t capacity = departure->capacity != 0 ? departure->capacity * 2 : 64;
+        int64_t *grown = realloc(departure->tasks, capacity * sizeof *grown);
+        if (grown == NULL) {
+            return false;
+        }
+        departure->tasks = grown;
+        departure->capacity = capacity;
+    }
+    departure->tasks[departure->count++] = task;
+    return true;
+}
+
+struct looking {
+    struct ota_departure *departure;
+    int64_t end;
+    int looked;
+    bool more;
+    bool no_memory;
 };
+
+static bool look_at_task(void *data, const struct ota_task_row *row)
+{
+    struct looking *looking = data;
+    looking->departure->looked_to = row->id;
+    looking->no_memory = row->batch_id != 0 && !note_task(looking->departure, row->id);
+    looking->more = ++looking->looked % 64 == 0 && ota_now_mono() >= looking->end;
+    return !looking->more && !looking->no_memory;
+}
+
+enum ota_err ota_devices_look_back(struct ota_core *core, const struct ota_device *device,
+                                   struct ota_departure *departure, int64_t end,
+                                   struct ota_error *error)
+{
+    struct looking looking = {.departure = departure, .end = end};
+    if (departure->device_id != device->id) { /* another one of that name, since */
+        ota_departure_free(departure);
+        departure->device_id = device->id;
+    }
+    enum ota_err err = ota_task_of_device(core->store, device->id, departure->looked_to,
+                                          look_at_task, &looking, error);
+    if (err == OTA_OK && looking.no_memory) {
+        return ota_error_no_memory(error);
+    }
+    return err == OTA_OK && looking.more ? OTA_AGAIN : err;
+}
 
 static void run_left(struct ota_core *core, struct ota_effect *effect)
 {
@@ -136,58 +187,68 @@ static void run_left(struct ota_core *core, struct ota_effect *effect)
                     NULL);
 }
 
-static bool leave_batch(void *data, const struct ota_task_row *row)
+/* The finished task leaves the tally of its batch. */
+static enum ota_err leave_batch(struct ota_core *core, int64_t task, struct ota_error *error)
 {
-    struct leaving *leaving = data;
-    struct ota_batch *batch =
-        row->batch_id != 0 ? ota_fleet_batch(&leaving->core->fleet, row->batch_id) : NULL;
-    if (batch == NULL) {
-        return true;
+    struct ota_task_row row;
+    enum ota_err err = ota_task_get(core->store, task, &row, error);
+    if (err != OTA_OK) {
+        return err == OTA_NOT_FOUND ? OTA_OK : err; /* it was so old that it went meanwhile */
     }
-    struct ota_effect *effect = ota_core_after(leaving->core, run_left, NULL);
+    struct ota_batch *batch = ota_fleet_batch(&core->fleet, row.batch_id);
+    struct ota_effect *effect = batch != NULL ? ota_core_after(core, run_left, NULL) : NULL;
     if (effect == NULL) {
-        leaving->err = ota_error_no_memory(leaving->error);
-        return false;
+        return batch != NULL ? ota_error_no_memory(error) : OTA_OK;
     }
     effect->item = batch;
-    effect->number = row->id;
-    effect->sent_at = row->device_id;
-    ota_upgrade_of_row(row, &effect->upgrade);
+    effect->number = row.id;
+    effect->sent_at = row.device_id;
+    ota_upgrade_of_row(&row, &effect->upgrade);
     effect->upgrade.retry_on = NULL;
-    return true;
+    return OTA_OK;
+}
+
+/* The device's tasks in the batch, of the effects first..last: a continuous one has several. */
+static void take_off(const struct ota_core *core, size_t first, size_t last,
+                     const struct ota_batch *batch, struct ota_tally *tally)
+{
+    for (size_t i = first; i <= last; i++) {
+        const struct ota_effect *effect = &core->effects[i];
+        if (effect->item == batch) {
+            struct ota_standing standing = {.status = effect->upgrade.status,
+                                            .confirmation = effect->upgrade.confirmation};
+            ota_tally_add(tally, &standing, -1);
+        }
+    }
 }
 
 /* What the tallies of settled batches become is stored; the others are counted at each start. */
-static enum ota_err leave_batches(struct ota_core *core, struct ota_device *device,
+static enum ota_err leave_batches(struct ota_core *core, const struct ota_departure *departure,
                                   struct ota_error *error)
 {
-    struct leaving leaving = {.core = core, .device = device, .error = error};
     size_t first = core->effect_count;
-    enum ota_err err = ota_task_of_device(core->store, device->id, leave_batch, &leaving, error);
-    err = err == OTA_OK ? leaving.err : err;
+    enum ota_err err = OTA_OK;
+    for (size_t i = 0; err == OTA_OK && i < departure->count; i++) {
+        err = leave_batch(core, departure->tasks[i], error);
+    }
     for (size_t i = first; err == OTA_OK && i < core->effect_count; i++) {
-        struct ota_effect *effect = &core->effects[i];
-        struct ota_batch *batch = effect->item;
-        size_t seq = ota_batch_stage_of(batch, device->id);
+        struct ota_batch *batch = core->effects[i].item;
+        size_t seq = ota_batch_stage_of(batch, (uint32_t)departure->device_id);
         if (batch->row.tallied) {
             struct ota_stage stage = batch->stages[seq];
-            stage.tally = ota_batch_tally_after(batch,
-                                                &(struct ota_counted){.task_id = effect->number,
-                                                                      .device_id = device->id,
-                                                                      .up = &effect->upgrade},
-                                                NULL);
+            take_off(core, first, i, batch, &stage.tally);
             err = ota_batch_update_stage(core->store, batch->row.id, seq, &stage, error);
         }
     }
     return err;
 }
 
-enum ota_err ota_devices_remove(struct ota_core *core, struct ota_device *device,
-                                struct ota_error *error)
+enum ota_err ota_devices_depart(struct ota_core *core, struct ota_device *device,
+                                const struct ota_departure *departure, struct ota_error *error)
 {
-    enum ota_err err = leave_batches(core, device, error);
+    enum ota_err err = leave_batches(core, departure, error);
     if (err == OTA_OK) {
-        err = ota_device_delete(core->store, device->id, error);
+        err = ota_device_doom(core->store, device->id, error);
     }
     if (err != OTA_OK) {
         return err;
@@ -198,6 +259,18 @@ enum ota_err ota_devices_remove(struct ota_core *core, struct ota_device *device
     }
     effect->item = device;
     return OTA_OK;
+}
+
+enum ota_err ota_devices_remove(struct ota_core *core, struct ota_device *device,
+                                struct ota_error *error)
+{
+    struct ota_departure departure = {0};
+    enum ota_err err = ota_devices_look_back(core, device, &departure, INT64_MAX, error);
+    if (err == OTA_OK) {
+        err = ota_devices_depart(core, device, &departure, error);
+    }
+    ota_departure_free(&departure);
+    return err;
 }
 
 void ota_devices_seen(struct ota_core *core, struct ota_device *device)

@@ -21,6 +21,28 @@ OTA_CHECKED enum ota_err ota_devices_add(struct ota_core *core, struct ota_devic
 OTA_CHECKED enum ota_err ota_devices_set_version(struct ota_core *core, struct ota_device *device,
                                                  const char *text, struct ota_error *error);
 
+/* What is to be known of a device before it is removed: its tasks in batches. Zeroed at first. */
+struct ota_departure {
+    int64_t device_id;
+    int64_t looked_to; /* a task's id */
+    int64_t *tasks;
+    size_t count;
+    size_t capacity;
+};
+
+/* Looks at the device's tasks until `end` (monotonic ms); OTA_AGAIN: there are more. */
+OTA_CHECKED enum ota_err ota_devices_look_back(struct ota_core *core,
+                                               const struct ota_device *device,
+                                               struct ota_departure *departure, int64_t end,
+                                               struct ota_error *error);
+void ota_departure_free(struct ota_departure *departure);
+
+/* Nobody sees the device any more, and its tasks leave the tallies of their batches; its rows go
+ * in slices. The look back must have come to its end in this tick. */
+OTA_CHECKED enum ota_err ota_devices_depart(struct ota_core *core, struct ota_device *device,
+                                            const struct ota_departure *departure,
+                                            struct ota_error *error);
+/* Both at once, however long the look back takes. */
 OTA_CHECKED enum ota_err ota_devices_remove(struct ota_core *core, struct ota_device *device,
                                             struct ota_error *error);
 

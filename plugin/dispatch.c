@@ -374,8 +374,10 @@ void ota_dispatch_tick(struct ota_dispatch *dispatch)
     do_due(dispatch, slice_end(dispatch->core)); /* also while a fleet's tasks are made */
     do_sweep(dispatch);
     do_purge(dispatch);
+    bool forgetting =
+        !dispatch->purging && ota_retention_tick(&dispatch->retention, dispatch->core);
     do_clock(dispatch->core);
-    if (dispatch->sweeping || dispatch->purging) {
+    if (dispatch->sweeping || dispatch->purging || forgetting) {
         ota_core_wake(dispatch->core, dispatch->core->mono_now + OTA_SLICE_EVERY_MS);
     }
 }

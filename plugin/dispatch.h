@@ -8,6 +8,7 @@
 #define OTA_DISPATCH_H
 
 #include "core.h"
+#include "retention.h"
 
 struct ota_dispatch {
     struct ota_core *core;
@@ -18,6 +19,7 @@ struct ota_dispatch {
     uint32_t sweep_at;  /* device id */
     int64_t next_purge; /* monotonic ms */
     bool purging;
+    struct ota_retention retention;
 };
 
 void ota_dispatch_init(struct ota_dispatch *dispatch, struct ota_core *core);

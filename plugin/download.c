@@ -115,6 +115,52 @@ static bool take_digits(const char **text, int64_t *number)
     return true;
 }
 
+struct span {
+    bool has_first;
+    bool has_last;
+    int64_t first;
+    int64_t last;
+};
+
+/* Reads "0-99", "0-" or "-99", and nothing else. */
+static bool take_span(const char *at, struct span *span)
+{
+    struct span found = {.last = INT64_MAX};
+
+    found.has_first = take_digits(&at, &found.first);
+    if (*at++ != '-') {
+        return false;
+    }
+    found.has_last = take_digits(&at, &found.last);
+    if (*at != '\0' || (!found.has_first && !found.has_last)) {
+        return false;
+    }
+    *span = found;
+    return true;
+}
+
+static bool is_of_bytes(const char *header)
+{
+    return strncasecmp(header, "bytes=", 6) == 0;
+}
+
+enum ota_range_form ota_range_form(const char *header)
+{
+    struct span span;
+
+    if (header == NULL) {
+        return OTA_RANGE_NONE;
+    }
+    if (!is_of_bytes(header)) {
+        size_t unit = strspn(header, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-");
+        return unit > 0 && header[unit] == '=' ? OTA_RANGE_NONE : OTA_RANGE_FAULTY;
+    }
+    if (!take_span(header + 6, &span)) {
+        return OTA_RANGE_FAULTY;
+    }
+    return span.has_first && span.last < span.first ? OTA_RANGE_REVERSED : OTA_RANGE_SINGLE;
+}
+
 static struct ota_range range_part(int64_t first, int64_t length)
 {
     return (struct ota_range){.kind = OTA_RANGE_PART, .first = first, .length = length};
@@ -124,27 +170,18 @@ struct ota_range ota_range_parse(const char *header, int64_t size)
 {
     const struct ota_range all = {.kind = OTA_RANGE_ALL, .first = 0, .length = size};
     const struct ota_range outside = {.kind = OTA_RANGE_OUTSIDE, .first = 0, .length = 0};
-    int64_t first = 0;
-    int64_t last = INT64_MAX;
+    struct span span;
 
-    if (header == NULL || strncasecmp(header, "bytes=", 6) != 0) {
+    if (header == NULL || !is_of_bytes(header) || !take_span(header + 6, &span) ||
+        span.last < span.first) {
         return all;
     }
-    const char *at = header + 6;
-    bool has_first = take_digits(&at, &first);
-    if (*at++ != '-') {
-        return all;
-    }
-    bool has_last = take_digits(&at, &last);
-    if (*at != '\0' || (!has_first && !has_last) || last < first) {
-        return all;
-    }
-    if (!has_first) { /* the last so many bytes */
-        int64_t length = last < size ? last : size;
+    if (!span.has_first) { /* the last so many bytes */
+        int64_t length = span.last < size ? span.last : size;
         return length > 0 ? range_part(size - length, length) : outside;
     }
-    if (first >= size) {
+    if (span.first >= size) {
         return outside;
     }
-    return range_part(first, (last < size ? last : size - 1) - first + 1);
+    return range_part(span.first, (span.last < size ? span.last : size - 1) - span.first + 1);
 }

@@ -52,6 +52,18 @@ struct ota_range {
     int64_t length;
 };
 
+enum ota_range_form {
+    OTA_RANGE_NONE,     /* none, or of a unit that isn't ours, which is to be ignored */
+    OTA_RANGE_SINGLE,   /* one of bytes */
+    OTA_RANGE_REVERSED, /* one of bytes whose end lies before its start */
+    OTA_RANGE_FAULTY    /* several, or not a range at all */
+};
+
+/* Whether the header (or NULL) may be answered: a device appends whatever comes to what it has, so
+ * "everything" is no answer to a faulty one. A device that kept more of an older image than the
+ * new one has asks for a reversed one, and must be told that there is no such thing (416). */
+enum ota_range_form ota_range_form(const char *header);
+
 /* What header ("bytes=0-99", or NULL) means for a body of `size` bytes. An end past the file is
  * clamped; several ranges and anything malformed mean everything. */
 struct ota_range ota_range_parse(const char *header, int64_t size);

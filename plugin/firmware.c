@@ -81,6 +81,44 @@ static bool look_at(void *data, const struct ota_upload_row *row)
     return true;
 }
 
+static bool is_signed_by_us(const struct ota_core *core, const struct ota_upload_row *row)
+{
+    const struct ota_product *product = ota_fleet_product_by_id(&core->fleet, row->product_id);
+    struct ota_manifest manifest = {.product = product != NULL ? product->name : "",
+                                    .version = row->version,
+                                    .order = row->order,
+                                    .size = row->size,
+                                    .sha256 = row->sha256};
+    return ota_signature_fits(core->settings.signing_keys, &manifest, row->signature);
+}
+
+static enum ota_err check_signature(const struct ota_core *core, const struct ota_upload_row *row,
+                                    struct ota_error *error)
+{
+    if (row->signature[0] == '\0') {
+        return core->settings.require_signature
+                   ? ota_error_set(error, OTA_BAD_SIGNATURE, "signature",
+                                   "this server takes signed firmware only (option "
+                                   "require_signature): otactl firmware add --sign-key signs it")
+                   : OTA_OK;
+    }
+    if (!row->has_order) {
+        return ota_error_set(error, OTA_INVALID_REQUEST, "order",
+                             "a signature covers the order: send the one that was signed");
+    }
+    if (core->settings.signing_keys == NULL) {
+        return ota_error_set(error, OTA_BAD_SIGNATURE, "signature",
+                             "this server has no keys to check a signature with: name them in "
+                             "option signing_keys, or leave the signature out");
+    }
+    return is_signed_by_us(core, row)
+               ? OTA_OK
+               : ota_error_set(error, OTA_BAD_SIGNATURE, "signature",
+                               "no key of option signing_keys made this signature over exactly "
+                               "this product, version, order, size and sha256: sign what you "
+                               "send, with a key that this server knows");
+}
+
 static enum ota_err check_limits(struct ota_core *core, const struct ota_upload_row *row,
                                  struct ota_error *error)
 {
@@ -91,10 +129,9 @@ static enum ota_err check_limits(struct ota_core *core, const struct ota_upload_
                              "max_firmware_size), this one has %lld",
                              (long long)settings->max_firmware_size, (long long)row->size);
     }
-    if (row->signature[0] != '\0') {
-        return ota_error_set(error, OTA_BAD_SIGNATURE, "signature",
-                             "this server has no signing keys to check a signature with: leave it "
-                             "out");
+    enum ota_err err = check_signature(core, row, error);
+    if (err != OTA_OK) {
+        return err;
     }
     if (ota_fleet_firmware_of(&core->fleet, row->product_id, row->version) != NULL) {
         return ota_error_set(error, OTA_ALREADY_EXISTS, "version",
@@ -104,7 +141,7 @@ static enum ota_err check_limits(struct ota_core *core, const struct ota_upload_
     }
     int count;
     int64_t highest;
-    enum ota_err err = ota_firmware_count(core->store, row->product_id, &count, &highest, error);
+    err = ota_firmware_count(core->store, row->product_id, &count, &highest, error);
     if (err == OTA_OK && count >= settings->max_firmware_per_product) {
         return ota_error_set(error, OTA_LIMIT_EXCEEDED, "product",
                              "the product has %d pieces of firmware already (option "

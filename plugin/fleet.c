@@ -426,7 +426,9 @@ struct ota_device *ota_fleet_device_after(const struct ota_fleet *fleet,
             continue;
         }
         struct ota_device *device = fleet->pages[i / OTA_PAGE][i % OTA_PAGE];
-        if (device != NULL && device->product == product) {
+        bool matches =
+            device != NULL && (product == NULL ? !is_doomed(device) : device->product == product);
+        if (matches) {
             return device;
         }
     }

@@ -177,7 +177,7 @@ void ota_fleet_mark(struct ota_marks *marks, const struct ota_device *device);
 /* The next marked device at or after id *at, unmarked now; NULL at the end. */
 struct ota_device *ota_fleet_take_marked(struct ota_fleet *fleet, struct ota_marks *marks,
                                          uint32_t *at);
-/* The product's next device after id; NULL at the end. */
+/* The product's (NULL: any) next device after id; NULL at the end. */
 struct ota_device *ota_fleet_device_after(const struct ota_fleet *fleet,
                                           const struct ota_product *product, uint32_t id);
 

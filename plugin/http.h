@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Owns: the embedded HTTP server that serves firmware to devices, its threads, the hot images in
- *       memory, and the transfers that are running. microhttpd.h is included by http.c alone.
+ * Owns: the download server: which request gets which firmware, the hot images in memory, and the
+ *       thread that loads them. Its listener, its connections and what guards them: server.h.
  * Thread: ota_http_start, _stop, _cut and _stats are called on the broker's thread; requests run on
- *         threads of its own, which never call the broker.
+ *         the server's threads, which never call the broker.
  * Frees: ota_http_stop.
  */
 #ifndef OTA_HTTP_H
@@ -14,6 +14,9 @@
 #include "store/store.h"
 #include "util/error.h"
 
+/* Connections at a time. */
+#define OTA_HTTP_PLACES 2000
+
 struct ota_http;
 
 struct ota_http_config {
@@ -22,13 +25,15 @@ struct ota_http_config {
     const char *keyfile;
     const char *db_path; /* for a reading connection of its own */
     unsigned char url_key[OTA_KEY_SIZE];
-    int max_connections; /* 0: OTA_TRANSFER_LIMIT; never above a quarter of the open files */
+    int places;  /* 0: OTA_HTTP_PLACES; never above a quarter of the open files */
+    int look_ms; /* how often connections are looked at; 0: every second (tests) */
 };
 
 struct ota_http_stats {
     uint64_t requests;
-    uint64_t refused; /* 403 and 404 */
+    uint64_t refused; /* 400, 403, 404, 413 */
     uint64_t bytes;   /* handed to finished transfers */
+    int connections;
     int active;
 };
 
@@ -42,7 +47,8 @@ void ota_http_stop(struct ota_http *http);
 /* The port that it listens on, for tests. */
 int ota_http_port(const struct ota_http *http);
 
-/* The task's attempt has ended: drops its running transfers at once. NULL is fine. */
+/* The task's attempt has ended: its running transfers are dropped, by the server's watching thread
+ * at once, and what is asked from now on is refused. NULL is fine. */
 void ota_http_cut(struct ota_http *http, int64_t task_id);
 
 void ota_http_stats(struct ota_http *http, struct ota_http_stats *stats);

@@ -79,6 +79,23 @@ enum ota_refusal ota_intake_denial(const struct ota_intake *intake, const struct
     return may_exist ? OTA_REFUSED_IDENTITY : OTA_REFUSED_UNKNOWN_DEVICE;
 }
 
+void ota_intake_deny(struct ota_intake *intake, const struct mosquitto *client,
+                     const struct ota_topic *topic)
+{
+    char target[OTA_SUBJECT_MAX + 1];
+    enum ota_refusal reason = ota_intake_denial(intake, topic);
+    ota_intake_refuse(intake, client, reason);
+    if (reason == OTA_REFUSED_IDENTITY) {
+        ota_topic_subject(topic, target, sizeof target);
+        ota_trail_topic(intake->trail,
+                        &(struct ota_trail_note){.user = ota_broker_username(client),
+                                                 .client = ota_broker_client_id(client),
+                                                 .command = OTA_TRAIL_IDENTITY,
+                                                 .target = target,
+                                                 .code = OTA_FORBIDDEN});
+    }
+}
+
 /* --- whose report is it (control-api.md "Rules") ---------------------------------------------- */
 
 /* The device's last task, which is finished, hears of it. */

@@ -9,6 +9,7 @@
 
 #include "access.h"
 #include "core.h"
+#include "trail.h"
 
 /* X(ENUM, "name in getInfo", "sentence in the log") */
 #define OTA_REFUSALS(X)                                                                            \
@@ -40,6 +41,7 @@ enum ota_refusal {
 
 struct ota_intake {
     struct ota_core *core;
+    struct ota_trail *trail; /* may be NULL */
     uint64_t reports;
     uint64_t refused[OTA_REFUSAL_COUNT];
     int64_t logged_at[OTA_REFUSAL_COUNT]; /* monotonic ms */
@@ -65,6 +67,10 @@ void ota_intake_refuse(struct ota_intake *intake, const struct mosquitto *client
 /* Why a client may not report there: what doesn't exist comes before who asks, since a device of a
  * product that nobody created yet is nobody's mistake but the administrator's. */
 enum ota_refusal ota_intake_denial(const struct ota_intake *intake, const struct ota_topic *topic);
+
+/* Refuses the client that may not report there; a false identity gets an entry in the audit. */
+void ota_intake_deny(struct ota_intake *intake, const struct mosquitto *client,
+                     const struct ota_topic *topic);
 
 /* "not_json" and the like. */
 const char *ota_refusal_name(enum ota_refusal reason);

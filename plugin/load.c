@@ -96,6 +96,9 @@ static bool count_task(void *data, const struct ota_task_row *row)
     struct loading *loading = data;
     struct ota_batch *batch = ota_fleet_batch(&loading->core->fleet, row->batch_id);
     struct ota_upgrade up;
+    if (ota_fleet_device_by_id(&loading->core->fleet, row->device_id) == NULL) {
+        return true; /* it was deleted, and its tasks left the batch */
+    }
     ota_upgrade_of_row(row, &up);
     ota_batch_count(batch, NULL,
                     &(struct ota_counted){
@@ -115,6 +118,7 @@ static enum ota_err count_batches(struct ota_core *core, struct loading *loading
             batch->stages[i].tally = (struct ota_tally){0};
         }
         err = ota_task_of_batch(core->store, batch->row.id, 0, count_task, loading, error);
+        ota_batch_sort_members(batch);
     }
     return err;
 }

@@ -39,6 +39,11 @@ static const struct row rows[] = {
     {"download_url", TEXT, AT(download_url), "", 0, 0, NULL},
     {"http_certfile", TEXT, AT(http_certfile), "", 0, 0, NULL},
     {"http_keyfile", TEXT, AT(http_keyfile), "", 0, 0, NULL},
+    {"signing_keys", TEXT, AT(signing_keys), "", 0, 0, NULL},
+    {"require_signature", BOOLEAN, AT(require_signature), "false", 0, 0, NULL},
+    {"keep_history_days", NUMBER, AT(keep_history_days), "400", 0, 36500, NULL},
+    {"keep_audit_days", NUMBER, AT(keep_audit_days), "400", 0, 36500, NULL},
+    {"backup_dir", TEXT, AT(backup_dir), "", 0, 0, NULL},
     {"synchronous", WORD, AT(synchronous), "normal", 0, 0, "normal|full"},
     {"acl_fallback", WORD, AT(acl_fallback), "defer", 0, 0, "defer|allow"},
 };
@@ -196,6 +201,11 @@ static enum ota_err check(const struct ota_options *options, struct ota_error *e
     if ((options->http_certfile[0] == '\0') != (options->http_keyfile[0] == '\0')) {
         return ota_error_set(error, OTA_INVALID_REQUEST, "http_certfile",
                              "plugin_opt_http_certfile and plugin_opt_http_keyfile go together");
+    }
+    if (options->require_signature && options->signing_keys[0] == '\0') {
+        return ota_error_set(error, OTA_INVALID_REQUEST, "require_signature",
+                             "plugin_opt_require_signature true: may be so only with "
+                             "plugin_opt_signing_keys, else no firmware could ever be added");
     }
     return OTA_OK;
 }

@@ -31,6 +31,11 @@ struct ota_options {
     char *download_url;    /* "" only where downloads are off */
     char *http_certfile;
     char *http_keyfile;
+    char *signing_keys; /* "": none */
+    bool require_signature;
+    int64_t keep_history_days; /* these two: 0 for ever */
+    int64_t keep_audit_days;
+    char *backup_dir;   /* "": no backups */
     char *synchronous;  /* normal, full */
     char *acl_fallback; /* defer, allow */
 };

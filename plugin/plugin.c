@@ -57,8 +57,7 @@ static int deny(struct plugin *plugin, const struct mosquitto_evt_acl_check *eve
                 const struct ota_topic *topic)
 {
     if (event->access == MOSQ_ACL_WRITE && topic->kind == OTA_TOPIC_REPORT) {
-        ota_intake_refuse(&plugin->service.intake, event->client,
-                          ota_intake_denial(&plugin->service.intake, topic));
+        ota_intake_deny(&plugin->service.intake, event->client, topic);
     }
     return MOSQ_ERR_ACL_DENIED;
 }
@@ -125,12 +124,21 @@ static int on_acl_check(int kind, void *data, void *userdata)
 /* --- messages ------------------------------------------------------------------------------- */
 
 /* Somebody before us in the list of plugins let this in, or a bridge brought it. */
-static void note_shadow(struct plugin *plugin, const struct mosquitto *client)
+static void note_shadow(struct plugin *plugin, const struct mosquitto *client,
+                        const struct ota_topic *topic)
 {
     if (ota_broker_is_bridge(client)) {
         return;
     }
     plugin->service.around.shadowed++;
+    char target[OTA_SUBJECT_MAX + 1];
+    ota_topic_subject(topic, target, sizeof target);
+    ota_trail_topic(plugin->service.around.trail,
+                    &(struct ota_trail_note){.user = ota_broker_username(client),
+                                             .client = ota_broker_client_id(client),
+                                             .command = OTA_TRAIL_SHADOWING,
+                                             .target = target,
+                                             .code = OTA_OK});
     int64_t now = ota_now_mono();
     if (plugin->service.warned_at == 0 ||
         now - plugin->service.warned_at >= OTA_SHADOW_WARNING_MS) {
@@ -150,14 +158,13 @@ OTA_SLOW_PATH static int on_dollar_message(struct plugin *plugin,
         return MOSQ_ERR_SUCCESS;
     }
     if (plugin->acl_passed != event->client) {
-        note_shadow(plugin, event->client);
+        note_shadow(plugin, event->client, &topic);
     }
     plugin->acl_passed = NULL;
     const char *username = ota_broker_username(event->client);
     if (topic.kind != OTA_TOPIC_REPORT || ota_access_check(&service->access, OTA_ACCESS_PUBLISH,
                                                            &topic, username) != OTA_ACCESS_ALLOW) {
-        ota_intake_refuse(&service->intake, event->client,
-                          ota_intake_denial(&service->intake, &topic));
+        ota_intake_deny(&service->intake, event->client, &topic);
         return MOSQ_ERR_ACL_DENIED;
     }
     if (event->retain) {
@@ -203,7 +210,8 @@ static int on_control(int kind, void *data, void *userdata)
     struct ota_service *service = &plugin->service;
     (void)kind;
     if (plugin->acl_passed != event->client) {
-        note_shadow(plugin, event->client);
+        static const struct ota_topic commands = {.kind = OTA_TOPIC_CONTROL};
+        note_shadow(plugin, event->client, &commands);
     }
     plugin->acl_passed = NULL;
     enum ota_role role = ota_roles_of(&service->roles, ota_broker_username(event->client));

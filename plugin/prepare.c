@@ -459,6 +459,30 @@ static enum ota_err consider(struct ota_core *core, struct ota_device *device,
                : err;
 }
 
+static void run_considered(struct ota_core *core, struct ota_effect *effect)
+{
+    (void)core;
+    (void)effect;
+}
+
+static void drop_considered(struct ota_core *core, struct ota_effect *effect)
+{
+    ota_fleet_mark(&core->fleet.looks, effect->item);
+}
+
+/* Where the slice isn't committed, each of its devices is to be looked at again. */
+static enum ota_err consider_one(struct ota_core *core, struct ota_device *device,
+                                 struct ota_error *error)
+{
+    struct ota_effect *effect = ota_core_after(core, run_considered, drop_considered);
+    if (effect == NULL) {
+        ota_fleet_mark(&core->fleet.looks, device);
+        return ota_error_no_memory(error);
+    }
+    effect->item = device;
+    return consider(core, device, error);
+}
+
 static enum ota_err consider_some(struct ota_core *core, uint32_t *at, int64_t end,
                                   struct ota_error *error)
 {
@@ -467,12 +491,9 @@ static enum ota_err consider_some(struct ota_core *core, uint32_t *at, int64_t e
     int looks = 0;
     do {
         device = ota_fleet_take_marked(&core->fleet, &core->fleet.looks, at);
-        err = device != NULL ? consider(core, device, error) : OTA_OK;
+        err = device != NULL ? consider_one(core, device, error) : OTA_OK;
         looks++;
     } while (err == OTA_OK && device != NULL && looks < OTA_LOOKS_A_TICK && ota_now_mono() < end);
-    if (err != OTA_OK && device != NULL) {
-        ota_fleet_mark(&core->fleet.looks, device);
-    }
     core->fleet.looks.any = err != OTA_OK || device != NULL;
     return err;
 }

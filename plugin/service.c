@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "service.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "broker.h"
 #include "load.h"
 
 #define OTA_IDLE_LOOK_MS   50
+#define OTA_DAY_MS         INT64_C(86400000)
 #define OTA_REPORT_BURST_S 5
 
 static bool is_online(void *data, int64_t device_id)
@@ -40,6 +43,9 @@ static void fill_settings(const struct ota_options *options, struct ota_settings
         (struct ota_rate){.step = (uint32_t)(OTA_RATE_TICKS_A_SECOND / options->max_report_rate),
                           .burst = (uint32_t)options->max_report_rate * OTA_REPORT_BURST_S};
     settings->auto_register = options->auto_register;
+    settings->keep_history_ms = options->keep_history_days * OTA_DAY_MS;
+    settings->keep_audit_ms = options->keep_audit_days * OTA_DAY_MS;
+    settings->require_signature = options->require_signature;
 }
 
 static enum ota_err read_roles(const struct ota_options *options, struct ota_roles *roles,
@@ -56,6 +62,35 @@ static enum ota_err read_roles(const struct ota_options *options, struct ota_rol
         err = ota_roles_add_file(roles, options->roles_file, error);
     }
     return err;
+}
+
+static void tell_keys(const struct ota_signature_keys *keys)
+{
+    for (size_t i = 0; i < ota_signature_keys_count(keys); i++) {
+        char text[OTA_FINGERPRINT_HEX + 1];
+        if (ota_signature_fingerprint(ota_signature_keys_at(keys, i), text)) {
+            ota_log(OTA_LOG_NOTICE, "firmware may be signed by the key with the fingerprint %s",
+                    text);
+        }
+    }
+}
+
+static enum ota_err read_keys(struct ota_service *service, struct ota_error *error)
+{
+    struct ota_signature_keys *keys = NULL;
+    if (service->options.signing_keys[0] == '\0') {
+        return OTA_OK;
+    }
+    enum ota_err err = ota_signature_keys_read(service->options.signing_keys, &keys, error);
+    if (err != OTA_OK) {
+        ota_error_context(error, "plugin_opt_signing_keys");
+        return err;
+    }
+    ota_signature_keys_free(service->signing_keys);
+    service->signing_keys = keys;
+    service->core.settings.signing_keys = keys;
+    tell_keys(keys);
+    return OTA_OK;
 }
 
 static enum ota_err set_up_access(struct ota_service *service, struct ota_error *error)
@@ -105,9 +140,22 @@ static enum ota_err start_downloads(struct ota_service *service, struct ota_erro
     return ota_http_start(&config, &service->around.http, error);
 }
 
+/* A disk that isn't there is no reason not to upgrade devices. */
+static void check_backup_dir(const char *dir)
+{
+    if (dir[0] != '\0' && access(dir, W_OK | X_OK) != 0) {
+        ota_log(OTA_LOG_WARNING,
+                "there will be no backups: the broker's user can't write to backup_dir, %s (%s)",
+                dir, strerror(errno));
+    }
+}
+
 static enum ota_err build(struct ota_service *service, struct ota_error *error)
 {
     enum ota_err err = read_roles(&service->options, &service->roles, error);
+    if (err == OTA_OK) {
+        err = read_keys(service, error);
+    }
     if (err == OTA_OK) {
         err = set_up_access(service, error);
     }
@@ -125,8 +173,12 @@ static enum ota_err build(struct ota_service *service, struct ota_error *error)
     service->core.cut_data = service;
     ota_dispatch_init(&service->dispatch, &service->core);
     service->around.uploads = ota_uploads_new(service->core.store);
+    service->around.trail = ota_trail_new(&service->core);
+    service->intake.trail = service->around.trail;
     service->control = ota_control_new(&service->around);
-    if (service->around.uploads == NULL || service->control == NULL) {
+    check_backup_dir(service->options.backup_dir);
+    if (service->around.uploads == NULL || service->around.trail == NULL ||
+        service->control == NULL) {
         return ota_error_no_memory(error);
     }
     return OTA_OK;
@@ -143,6 +195,7 @@ enum ota_err ota_service_start(struct ota_service *service, const struct ota_opt
                                                 .access = &service->access,
                                                 .intake = &service->intake,
                                                 .dispatch = &service->dispatch,
+                                                .backup_dir = service->options.backup_dir,
                                                 .started_at = ota_now_unix(),
                                                 .broker_version = broker_version};
     enum ota_err err = build(service, error);
@@ -160,16 +213,27 @@ void ota_service_stop(struct ota_service *service)
         ota_dispatch_finish(&service->dispatch);
     }
     ota_control_free(service->control);
+    ota_trail_finish(service->around.trail);
+    ota_trail_free(service->around.trail);
     ota_uploads_free(service->around.uploads);
     ota_core_free(&service->core);
     ota_store_close(service->core.store);
     ota_roles_free(&service->roles);
+    ota_signature_keys_free(service->signing_keys);
     ota_options_free(&service->options);
     ota_log_flush();
     *service = (struct ota_service){0};
 }
 
-void ota_service_reload(struct ota_service *service)
+static void reload_keys(struct ota_service *service)
+{
+    struct ota_error error = {0};
+    if (read_keys(service, &error) != OTA_OK) {
+        ota_log(OTA_LOG_ERROR, "the signing keys stay as they were: %s", error.text);
+    }
+}
+
+static void reload_roles(struct ota_service *service)
 {
     struct ota_roles roles = {0};
     struct ota_error error = {0};
@@ -183,12 +247,19 @@ void ota_service_reload(struct ota_service *service)
     ota_log(OTA_LOG_NOTICE, "roles were read again");
 }
 
+void ota_service_reload(struct ota_service *service)
+{
+    reload_roles(service);
+    reload_keys(service);
+}
+
 void ota_service_work(struct ota_service *service)
 {
     ota_core_tick_clock(&service->core);
     service->core.wake_at = service->core.mono_now + OTA_IDLE_LOOK_MS;
     service->ticked_at = service->core.mono_now;
     ota_control_tick(service->control);
+    ota_trail_tick(service->around.trail);
     ota_dispatch_tick(&service->dispatch);
     ota_log_flush();
     ota_core_wake(&service->core, ota_due_when(&service->core));

@@ -17,6 +17,7 @@ struct ota_service {
     struct ota_options options;
     struct ota_core core;
     struct ota_roles roles;
+    struct ota_signature_keys *signing_keys; /* NULL: none */
     struct ota_access access;
     struct ota_intake intake;
     struct ota_dispatch dispatch;
@@ -32,7 +33,7 @@ OTA_CHECKED enum ota_err ota_service_start(struct ota_service *service,
                                            const char *broker_version, struct ota_error *error);
 void ota_service_stop(struct ota_service *service);
 
-/* Reads roles_file again; on an error the old roles stay. */
+/* Reads roles_file and the files of signing_keys again; what can't be read stays as it was. */
 void ota_service_reload(struct ota_service *service);
 
 /* What is due, for a few milliseconds. */

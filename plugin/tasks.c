@@ -16,6 +16,8 @@
 
 #define OTA_PERCENT_EVENT_MS 5000 /* device-protocol.md "Events" */
 
+#define OTA_ASIDE_MS 60000
+
 void ota_upgrade_of_row(const struct ota_task_row *row, struct ota_upgrade *up)
 {
     *up = (struct ota_upgrade){
@@ -132,6 +134,15 @@ void ota_tasks_plan(struct ota_core *core, struct ota_task *task)
     if (!planned) {
         ota_log(OTA_LOG_ERROR, "out of memory: task %lld has to wait for its device's next report",
                 (long long)task->id);
+    }
+}
+
+void ota_tasks_set_aside(struct ota_core *core, struct ota_task *task, enum ota_err err)
+{
+    ota_tasks_plan(core, task);
+    if (err != OTA_UNAVAILABLE) {
+        ota_log(OTA_LOG_ERROR, "task %lld is set aside for a minute", (long long)task->id);
+        (void)ota_due_set(core, task, core->mono_now + OTA_ASIDE_MS);
     }
 }
 
@@ -395,20 +406,6 @@ static void describe(const struct ota_upgrade *before, const struct ota_upgrade 
     }
 }
 
-/* Cuts at a character's border: the store refuses more than 128 bytes. */
-static void copy_message(const char *message, char *out, size_t size)
-{
-    size_t len = strnlen(message, size);
-    if (len == size) {
-        len = size - 1;
-        while (len > 0 && ((unsigned char)message[len] & 0xc0) == 0x80) {
-            len--;
-        }
-    }
-    memcpy(out, message, len);
-    out[len] = '\0';
-}
-
 /* Writes the step from the row's state to `up`, and its history entry. */
 static enum ota_err write_step(struct ota_core *core, struct ota_task_row *row,
                                const struct ota_upgrade *up,
@@ -483,8 +480,8 @@ static void fill_row(const struct ota_task *task, const char *message, struct ot
     if (message == NULL) {
         message = task->device_message;
     }
-    if (message != NULL) {
-        copy_message(message, row->device_message, sizeof row->device_message);
+    if (message != NULL) { /* the store refuses more than 128 bytes */
+        ota_text_cut(message, row->device_message, sizeof row->device_message);
     }
 }
 

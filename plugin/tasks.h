@@ -61,6 +61,10 @@ void ota_tasks_disconnected(struct ota_core *core, struct ota_task *task);
 /* Sends the notice of the running attempt once more, and plans the next. */
 void ota_tasks_repeat_notice(struct ota_core *core, struct ota_task *task);
 
+/* Plans a task again that could not be written; what failed though the database works is left aside
+ * for a minute: it must not hold up the others. */
+void ota_tasks_set_aside(struct ota_core *core, struct ota_task *task, enum ota_err err);
+
 /* Whether the device's hold keeps the task back: only before the first notice of an attempt. */
 bool ota_tasks_is_held(const struct ota_task *task);
 

@@ -169,7 +169,7 @@ CREATE TABLE batch (
     retry_max           INTEGER NOT NULL CHECK (retry_max BETWEEN 0 AND 10),
     retry_delay_ms      INTEGER NOT NULL,
     retry_on            TEXT NOT NULL,
-    flags               INTEGER NOT NULL, -- 1 override, 2 reinstall, 4 downgrades, 8 cancel all
+    flags               INTEGER NOT NULL, -- OTA_BATCH_… of store.h
     start_at            INTEGER,
     expire_at           INTEGER,
     created_at          INTEGER NOT NULL,
@@ -253,3 +253,18 @@ CREATE TABLE request (
 ) STRICT;
 
 CREATE INDEX request_by_time ON request (at);
+
+-- Who asked for what, and what came of it. Refusals of one user, command and code within a minute
+-- are one row that counts; accepted commands have a row each, made in their own transaction.
+CREATE TABLE audit (
+    id      INTEGER PRIMARY KEY,
+    at      INTEGER NOT NULL,
+    user    TEXT NOT NULL, -- '' for none, as in all texts here
+    client  TEXT NOT NULL,
+    command TEXT NOT NULL, -- or identity, shadowing, other: see docs/control-api.md
+    target  TEXT NOT NULL,
+    code    TEXT NOT NULL,
+    count   INTEGER NOT NULL CHECK (count > 0)
+) STRICT;
+
+CREATE INDEX audit_by_time ON audit (at);

@@ -80,7 +80,23 @@ static void publish_progress(struct ota_device *device)
     device->acked = qos == 0;
 }
 
-void ota_device_report(struct ota_device *device, enum ota_said said, int code,
+static void say(struct ota_device *device, const struct ota_progress *progress,
+                void (*then)(struct ota_device *))
+{
+    device->said = *progress;
+    device->then = then;
+    publish_progress(device);
+}
+
+void ota_device_report_fail(struct ota_device *device, int code, const char *reason,
+                            void (*then)(struct ota_device *))
+{
+    struct ota_progress progress = {OTA_SAID_FAIL, device->percent, code, reason,
+                                    device->notice.version};
+    say(device, &progress, then);
+}
+
+void ota_device_report(struct ota_device *device, enum ota_said said,
                        void (*then)(struct ota_device *))
 {
     static const enum ota_event events[OTA_SAID_COUNT] = {
@@ -89,13 +105,10 @@ void ota_device_report(struct ota_device *device, enum ota_said said, int code,
         [OTA_SAID_BURNING] = OTA_EVENT_BURNING,
         [OTA_SAID_DONE] = OTA_EVENT_DONE,
     };
-    device->said = (struct ota_progress){said, device->percent, code, device->notice.version};
-    device->then = then;
-    publish_progress(device);
-    if (said != OTA_SAID_FAIL) {
-        ota_device_tell(device, events[said], "{s:s, s:i, s:I}", "version", device->notice.version,
-                        "percent", (int)device->percent, "size", (json_int_t)device->notice.size);
-    }
+    struct ota_progress progress = {said, device->percent, 0, NULL, device->notice.version};
+    say(device, &progress, then);
+    ota_device_tell(device, events[said], "{s:s, s:i, s:I}", "version", device->notice.version,
+                    "percent", (int)device->percent, "size", (json_int_t)device->notice.size);
 }
 
 void ota_device_report_version(struct ota_device *device)

@@ -86,9 +86,12 @@ void ota_device_away(struct ota_device *device, int64_t ms, void (*back)(struct 
 void ota_device_report_version(struct ota_device *device);
 void ota_device_report_after(struct ota_device *device, int64_t ms);
 
-/* then (may be NULL) is called when the server has acknowledged it, over lost connections too. */
-void ota_device_report(struct ota_device *device, enum ota_said said, int code,
+/* then (may be NULL) is called when the server has acknowledged it, over lost connections too.
+ * reason lives for ever; NULL: what the code says. */
+void ota_device_report(struct ota_device *device, enum ota_said said,
                        void (*then)(struct ota_device *));
+void ota_device_report_fail(struct ota_device *device, int code, const char *reason,
+                            void (*then)(struct ota_device *));
 
 /* As a program that starts anew: nothing of a connection or a conversation is left. */
 void ota_device_restart(struct ota_device *device);

@@ -38,7 +38,7 @@ void ota_fetch_stop(struct ota_device *device)
 void ota_fetch_say(struct ota_device *device)
 {
     device->percent = ota_fetch_percent(device);
-    ota_device_report(device, OTA_SAID_DOWNLOADING, 0, NULL);
+    ota_device_report(device, OTA_SAID_DOWNLOADING, NULL);
 }
 
 void ota_fetch_tick(void *arg)

@@ -147,6 +147,16 @@ static enum ota_err open_net(struct ota_world *world, struct ota_error *error)
     return err;
 }
 
+static enum ota_err read_keys(struct ota_world *world, struct ota_error *error)
+{
+    const char *file = world->options->verify_key;
+    enum ota_err err = file != NULL ? ota_signature_keys_read(file, &world->keys, error) : OTA_OK;
+    if (err != OTA_OK) {
+        ota_error_context(error, "--verify-key");
+    }
+    return err;
+}
+
 static enum ota_err open_world(struct fleet *fleet, struct ota_error *error)
 {
     struct ota_world *world = &fleet->world;
@@ -155,7 +165,10 @@ static enum ota_err open_world(struct fleet *fleet, struct ota_error *error)
     ota_output_open(&world->output, options->json, lines, options->quiet);
     world->loop.rest = ota_output_flush;
     world->loop.rest_arg = &world->output;
-    enum ota_err err = open_net(world, error);
+    enum ota_err err = read_keys(world, error);
+    if (err == OTA_OK) {
+        err = open_net(world, error);
+    }
     if (err == OTA_OK) {
         err = ota_transfers_open(&world->transfers, &world->loop, fleet->downloads, error);
     }
@@ -255,6 +268,7 @@ static void close_all(struct fleet *fleet)
     free(fleet->devices);
     free(fleet->faults);
     ota_tls_free(&world->tls);
+    ota_signature_keys_free(world->keys);
     if (fleet->signals >= 0) {
         close(fleet->signals);
     }

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "../plugin/util/hex.h"
+
 static enum ota_err hash_failed(struct ota_error *error)
 {
     return ota_error_set(error, OTA_INTERNAL, NULL, "OpenSSL can't hash the image");
@@ -63,17 +65,12 @@ enum ota_err ota_image_add(struct ota_image *image, const void *data, size_t len
 
 static bool finish(EVP_MD_CTX *context, char *hex)
 {
-    static const char digits[] = "0123456789abcdef";
     unsigned char raw[EVP_MAX_MD_SIZE];
     unsigned len = 0;
     if (EVP_DigestFinal_ex(context, raw, &len) != 1) {
         return false;
     }
-    for (unsigned i = 0; i < len; i++) {
-        hex[2 * i] = digits[raw[i] >> 4];
-        hex[2 * i + 1] = digits[raw[i] & 15];
-    }
-    hex[(size_t)2 * len] = '\0';
+    ota_hex(raw, len, hex);
     return true;
 }
 

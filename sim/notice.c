@@ -37,12 +37,23 @@ static bool copy_number(const json_t *object, const char *key, int64_t *number)
     return true;
 }
 
+/* The order counts to the digit: no number in a string here, and no fraction. */
+static void copy_signature(const json_t *object, struct ota_notice *notice)
+{
+    const json_t *order = json_object_get(object, "order");
+    notice->is_signed = json_object_get(object, "signature") != NULL;
+    notice->order = json_integer_value(order);
+    if (json_is_integer(order)) {
+        (void)copy_text(object, "signature", notice->signature, sizeof notice->signature);
+    }
+}
+
 static bool parse_notice(const json_t *object, struct ota_message *message)
 {
     struct ota_notice *notice = &message->notice;
     (void)copy_text(object, "sha256", notice->sha256, sizeof notice->sha256);
     (void)copy_number(object, "task", &notice->task);
-    notice->is_signed = json_object_get(object, "signature") != NULL;
+    copy_signature(object, notice);
     return copy_text(object, "version", notice->version, sizeof notice->version) &&
            ota_name_is_version(notice->version, strlen(notice->version)) &&
            copy_text(object, "url", notice->url, sizeof notice->url) &&

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "../plugin/util/names.h"
+#include "../plugin/util/signature.h"
 
 #define OTA_URL_MAX 1023
 
@@ -30,6 +31,8 @@ struct ota_notice {
     int64_t size;
     int64_t task; /* 0: none given */
     bool is_signed;
+    char signature[OTA_SIGNATURE_TEXT + 1]; /* "": none that could fit */
+    int64_t order;
 };
 
 struct ota_message {

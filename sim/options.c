@@ -68,6 +68,8 @@ static const struct row rows[] = {
     {0, "speed", "BYTES_PER_S", NUMBER, AT(speed), 0, INT64_C(1) << 40,
      "download at most that fast; 0 no limit (0; with --vendor 49000)"},
     {0, "save", "FILE", TEXT, AT(save), 0, 0, "keep the image there (one device only)"},
+    {0, "verify-key", "FILE", TEXT, AT(verify_key), 0, 0,
+     "refuse firmware that no key in there signed (PEM public keys)"},
     {0, "fault", "FAULT", TEXT, AT(fault), 0, 0, "what goes wrong, see below"},
     {0, "fault-always", NULL, FLAG, AT(fault_always), 0, 0,
      "in every upgrade, not the first alone"},
@@ -213,6 +215,11 @@ static enum ota_err check(const struct ota_options *options, struct ota_error *e
     }
     if (options->cert != NULL && options->cafile == NULL) {
         return ota_error_set(error, OTA_INVALID_REQUEST, "cafile", "--cert needs --cafile");
+    }
+    if (options->verify_key != NULL && options->vendor) {
+        return ota_error_set(error, OTA_INVALID_REQUEST, "verify-key",
+                             "--verify-key: the vendor's SDK knows no signatures, leave --vendor "
+                             "out");
     }
     return check_names(options, error);
 }

@@ -29,7 +29,7 @@ struct ota_options {
     const char *fault, *mix;
     bool fault_always, offline_at_start;
     int64_t return_after;
-    const char *save;
+    const char *save, *verify_key;
 
     int64_t duration;
     bool exit_when_done, json, quiet, verbose, help;

@@ -67,6 +67,14 @@ size_t ota_report_version(bool vendor, const char *version, char text[OTA_REPORT
         json_pack("{s:s, s:{s:s}}", "type", "report_version", "report", "version", version), text);
 }
 
+static const char *reason_of(const struct ota_progress *progress)
+{
+    if (progress->said != OTA_SAID_FAIL) {
+        return "";
+    }
+    return progress->reason != NULL ? progress->reason : ota_result_text(progress->code);
+}
+
 static size_t write_vendor(const struct ota_progress *progress, char text[OTA_REPORT_MAX])
 {
     const struct row *row = &rows[progress->said];
@@ -91,10 +99,10 @@ size_t ota_report_progress(bool vendor, const struct ota_progress *progress,
     bool failed = progress->said == OTA_SAID_FAIL;
     snprintf(percent, sizeof percent, "%u", progress->percent);
     snprintf(code, sizeof code, "%d", failed ? progress->code : 0);
-    return write_json(
-        json_pack("{s:s, s:{s:{s:s, s:s*, s:s, s:s}, s:s}}", "type", "report_progress", "report",
-                  "progress", "state", rows[progress->said].name, "percent",
-                  downloading ? percent : NULL, "result_code", code, "result_msg",
-                  failed ? ota_result_text(progress->code) : "", "version", progress->version),
-        text);
+    return write_json(json_pack("{s:s, s:{s:{s:s, s:s*, s:s, s:s}, s:s}}", "type",
+                                "report_progress", "report", "progress", "state",
+                                rows[progress->said].name, "percent", downloading ? percent : NULL,
+                                "result_code", code, "result_msg", reason_of(progress), "version",
+                                progress->version),
+                      text);
 }

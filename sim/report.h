@@ -26,6 +26,7 @@ struct ota_progress {
     enum ota_said said;
     unsigned percent;    /* of downloading */
     int code;            /* of fail */
+    const char *reason;  /* of fail; NULL: what the code says */
     const char *version; /* the target */
 };
 

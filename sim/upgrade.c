@@ -49,28 +49,34 @@ static void conclude_badly(struct ota_device *device)
     conclude(device, false);
 }
 
-static void say_fail(struct ota_device *device, int code)
+/* reason may be NULL: what the code says. */
+static void say_fail(struct ota_device *device, int code, const char *reason)
 {
-    ota_device_report(device, OTA_SAID_FAIL, code, conclude_badly);
+    ota_device_report_fail(device, code, reason, conclude_badly);
     ota_device_tell(device, OTA_EVENT_FAIL, "{s:s, s:i, s:s}", "version", device->notice.version,
-                    "code", code, "reason", ota_result_text(code));
+                    "code", code, "reason", reason != NULL ? reason : ota_result_text(code));
 }
 
-void ota_upgrade_fail(struct ota_device *device, int code)
+static void fail(struct ota_device *device, int code, const char *reason)
 {
     ota_fetch_stop(device);
     if (code == OTA_CODE_MISMATCH || (!device->vendor && code == OTA_CODE_FAILED)) {
         ota_image_drop(&device->image);
     }
     ota_device_enter(device, device->vendor ? OTA_PHASE_COOLING : OTA_PHASE_IDLE);
-    say_fail(device, code);
+    say_fail(device, code, reason);
     if (device->vendor) {
         if (code == OTA_CODE_TIMED_OUT || code == OTA_CODE_MISSING || code == OTA_CODE_FORBIDDEN) {
-            say_fail(device, OTA_CODE_FAILED);
+            say_fail(device, OTA_CODE_FAILED, NULL);
         }
         ota_device_report_after(device, code == OTA_CODE_MISMATCH ? OTA_VENDOR_COOL_4_MS
                                                                   : OTA_VENDOR_COOL_MS);
     }
+}
+
+void ota_upgrade_fail(struct ota_device *device, int code)
+{
+    fail(device, code, NULL);
 }
 
 static void come_back(struct ota_device *device)
@@ -149,7 +155,7 @@ static void finish(struct ota_device *device)
         reboot(device);
         return;
     }
-    ota_device_report(device, OTA_SAID_DONE, 0, reboot);
+    ota_device_report(device, OTA_SAID_DONE, reboot);
 }
 
 static void burn(struct ota_device *device)
@@ -158,7 +164,7 @@ static void burn(struct ota_device *device)
     int64_t ms = device->vendor ? 0 : options->burn_ms;
     ota_device_enter(device, OTA_PHASE_BURNING);
     if (!device->vendor || options->burning) {
-        ota_device_report(device, OTA_SAID_BURNING, 0, NULL);
+        ota_device_report(device, OTA_SAID_BURNING, NULL);
     }
     if (has_fault(device, OTA_FAULT_LATE)) {
         tell_fault(device);
@@ -174,12 +180,43 @@ static bool matches(const struct ota_device *device, const struct ota_image_dige
                                                       strcmp(digests->sha256, notice->sha256) == 0);
 }
 
+/* Why firmware of that size and digest isn't to be trusted, or NULL. */
+static const char *flaw_of(const struct ota_device *device, const struct ota_notice *notice,
+                           int64_t size, const char *sha256)
+{
+    const struct ota_world *world = device->world;
+    struct ota_manifest manifest = {.product = world->options->product,
+                                    .version = notice->version,
+                                    .order = notice->order,
+                                    .size = size,
+                                    .sha256 = sha256};
+    if (world->keys == NULL) {
+        return NULL;
+    }
+    if (!notice->is_signed) {
+        return "the firmware is not signed";
+    }
+    return ota_signature_fits(world->keys, &manifest, notice->signature)
+               ? NULL
+               : "the signature does not fit this firmware";
+}
+
+static void tell_verified(struct ota_device *device)
+{
+    bool both = !device->vendor && device->notice.sha256[0] != '\0';
+    ota_device_tell(device, OTA_EVENT_VERIFIED, "{s:s}", "digests",
+                    device->world->keys != NULL ? "md5, sha256, signature"
+                    : both                      ? "md5, sha256"
+                                                : "md5");
+}
+
 void ota_upgrade_complete(struct ota_device *device)
 {
     struct ota_image_digests digests;
     ota_fetch_stop(device);
     device->percent = ota_fetch_percent(device);
-    ota_device_report(device, device->vendor ? OTA_SAID_DOWNLOADING : OTA_SAID_DOWNLOADED, 0, NULL);
+    ota_device_report(device, device->vendor ? OTA_SAID_DOWNLOADING : OTA_SAID_DOWNLOADED, NULL);
+    int64_t size = device->image.received;
     bool good = ota_image_finish(&device->image, &digests, NULL) == OTA_OK;
     if (has_fault(device, OTA_FAULT_CORRUPT)) {
         tell_fault(device);
@@ -189,8 +226,13 @@ void ota_upgrade_complete(struct ota_device *device)
         ota_upgrade_fail(device, OTA_CODE_MISMATCH);
         return;
     }
-    bool both = !device->vendor && device->notice.sha256[0] != '\0';
-    ota_device_tell(device, OTA_EVENT_VERIFIED, "{s:s}", "digests", both ? "md5, sha256" : "md5");
+    /* Once more, over what is really there: what the notice says of it is somebody's word. */
+    const char *flaw = flaw_of(device, &device->notice, size, digests.sha256);
+    if (flaw != NULL) {
+        fail(device, OTA_CODE_MISMATCH, flaw);
+        return;
+    }
+    tell_verified(device);
     burn(device);
 }
 
@@ -319,6 +361,19 @@ static void take(struct ota_device *device, const struct ota_notice *notice)
     ota_device_after(device, ms, ota_fetch_start);
 }
 
+/* Nothing is downloaded, and what was downloaded of other firmware stays. There is no code for this
+ * in the protocol; -4 is what an image gets that isn't the one that was meant. */
+static void refuse(struct ota_device *device, const struct ota_notice *notice, const char *flaw)
+{
+    if (ota_upgrade_is_busy(device)) {
+        ignore(device, "the notice", flaw);
+        return;
+    }
+    device->notice = *notice;
+    ota_device_enter(device, OTA_PHASE_IDLE);
+    say_fail(device, OTA_CODE_MISMATCH, flaw);
+}
+
 void ota_upgrade_notice(struct ota_device *device, const struct ota_notice *notice)
 {
     const char *reason = why_not(device, notice);
@@ -337,6 +392,11 @@ void ota_upgrade_notice(struct ota_device *device, const struct ota_notice *noti
         device->armed ? swallows[device->fault.kind] : NULL;
     if (swallow != NULL && swallow(device, notice)) {
         tell_fault(device);
+        return;
+    }
+    const char *flaw = flaw_of(device, notice, notice->size, notice->sha256);
+    if (flaw != NULL) {
+        refuse(device, notice, flaw);
         return;
     }
     take(device, notice);

@@ -7,6 +7,7 @@
 #ifndef OTA_SIM_WORLD_H
 #define OTA_SIM_WORLD_H
 
+#include "../plugin/util/signature.h"
 #include "link.h"
 #include "loop.h"
 #include "options.h"
@@ -34,6 +35,7 @@ struct ota_world {
     struct ota_loop loop;
     struct ota_net net;
     struct ota_tls tls;
+    struct ota_signature_keys *keys; /* of those who may sign firmware; NULL: anybody may send it */
     struct ota_transfers transfers;
     struct ota_output output;
     struct ota_tally tally;

@@ -302,18 +302,24 @@ static enum ota_err begin_trial(struct ota_call *call, const struct ota_batch_ro
                            &call->error);
 }
 
+/* Each device once, however often it is named. */
 static enum ota_err look_at_named(struct ota_call *call, struct trial *trial)
 {
     const json_t *names = json_object_get(json_object_get(call->fields, "target"), "devices");
-    enum ota_err err = OTA_OK;
+    json_t *seen = json_object();
+    enum ota_err err = seen != NULL ? OTA_OK : ota_error_no_memory(&call->error);
     for (size_t i = 0; err == OTA_OK && i < json_array_size(names); i++) {
         struct ota_device *device;
-        err = find_named(call, trial->batch.product, json_array_get(names, i), &device);
-        if (err == OTA_OK) {
+        const json_t *name = json_array_get(names, i);
+        bool again = json_object_get(seen, json_string_value(name)) != NULL;
+        (void)json_object_set_new(seen, json_string_value(name), json_true());
+        err = find_named(call, trial->batch.product, name, &device);
+        if (err == OTA_OK && !again) {
             err =
                 ota_prepare_dry_look(call->core, &trial->batch, device, &trial->run, &call->error);
         }
     }
+    json_decref(seen);
     trial->run.done = true;
     return err;
 }

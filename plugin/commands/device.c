@@ -118,6 +118,47 @@ enum ota_err ota_cmd_update_device(struct ota_call *call)
     return err == OTA_OK ? answer_device(call, row.id) : err;
 }
 
+/* --- deleting: the device at once, its history in slices ----------------------------------------
+ */
+
+static void free_departure(void *state)
+{
+    ota_departure_free(state);
+    free(state);
+}
+
+static void run_removed(struct ota_core *core, struct ota_effect *effect)
+{
+    (void)core;
+    ota_dispatch_purge_soon(effect->item);
+}
+
+static enum ota_err remove_device(struct ota_call *call, struct ota_device *device)
+{
+    if (call->progress->state == NULL) {
+        *call->progress =
+            (struct ota_progress){calloc(1, sizeof(struct ota_departure)), free_departure};
+    }
+    struct ota_departure *departure = call->progress->state;
+    if (departure == NULL) {
+        return ota_error_no_memory(&call->error);
+    }
+    enum ota_err err =
+        ota_devices_look_back(call->core, device, departure, call->end, &call->error);
+    if (err == OTA_OK) {
+        err = ota_devices_depart(call->core, device, departure, &call->error);
+    }
+    if (err != OTA_OK) {
+        return err;
+    }
+    struct ota_effect *effect = ota_core_after(call->core, run_removed, NULL);
+    if (effect == NULL) {
+        return ota_error_no_memory(&call->error);
+    }
+    effect->item = call->around->dispatch;
+    return OTA_OK;
+}
+
 enum ota_err ota_cmd_delete_device(struct ota_call *call)
 {
     struct ota_product *product;
@@ -131,7 +172,7 @@ enum ota_err ota_cmd_delete_device(struct ota_call *call)
                              "device %s has the unfinished task %lld: cancel it first",
                              device->name, (long long)device->task->id);
     }
-    return ota_devices_remove(call->core, device, &call->error);
+    return remove_device(call, device);
 }
 
 enum ota_err ota_cmd_get_device(struct ota_call *call)

@@ -19,11 +19,29 @@ static json_t *warnings_of(const struct ota_surroundings *around)
                        (unsigned long long)around->shadowed);
         (void)json_array_append_new(warnings, json_string(text));
     }
+    const struct ota_settings *settings = &around->core->settings;
+    if (settings->signing_keys != NULL && !settings->require_signature) {
+        (void)json_array_append_new(
+            warnings, json_string("require_signature is off: whoever is an admin can still add "
+                                  "firmware that nobody signed"));
+    }
     if (around->http == NULL) {
         (void)json_array_append_new(warnings,
                                     json_string("downloads are off: no device can be upgraded"));
     }
     return warnings;
+}
+
+static json_t *fingerprints_of(const struct ota_signature_keys *keys)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < ota_signature_keys_count(keys); i++) {
+        char text[OTA_FINGERPRINT_HEX + 1];
+        if (ota_signature_fingerprint(ota_signature_keys_at(keys, i), text)) {
+            (void)json_array_append_new(list, json_string(text));
+        }
+    }
+    return list;
 }
 
 static json_t *refusals_of(const struct ota_intake *intake)
@@ -60,15 +78,17 @@ enum ota_err ota_cmd_get_info(struct ota_call *call)
         return err;
     }
     json_t *info = json_pack(
-        "{s:s, s:i, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "version",
-        OTA_VERSION, "schemaVersion", meta.schema_version, "brokerVersion", around->broker_version,
-        "startedAt", (json_int_t)around->started_at, "devices",
+        "{s:s, s:i, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:b, s:o}",
+        "version", OTA_VERSION, "schemaVersion", meta.schema_version, "brokerVersion",
+        around->broker_version, "startedAt", (json_int_t)around->started_at, "devices",
         (json_int_t)core->fleet.device_count, "online", (json_int_t)core->fleet.online_count,
         "activeTasks", (json_int_t)core->fleet.task_count, "databaseBytes",
         (json_int_t)ota_store_bytes(core->store), "serviceMs", (json_int_t)core->service_ms,
         "notices", (json_int_t)core->counters.notices, "reports",
         (json_int_t)around->intake->reports, "refusedReports", refusals_of(around->intake),
-        "downloads", downloads_of(around->http), "warnings", warnings_of(around));
+        "downloads", downloads_of(around->http), "signingKeys",
+        fingerprints_of(core->settings.signing_keys), "requireSignature",
+        (int)core->settings.require_signature, "warnings", warnings_of(around));
     if (info == NULL) {
         return ota_error_no_memory(&call->error);
     }

@@ -59,16 +59,23 @@ static void count_failure(struct stats *stats, const struct ota_task_row *row)
     stats->clusters[i].count++;
 }
 
+static void count_task(struct stats *stats, const struct ota_task_row *row,
+                       const struct ota_device *device)
+{
+    struct ota_standing standing = {
+        .status = row->status, .confirmation = row->confirmation, .online = device->conn != NULL};
+    ota_tally_add(&stats->tally, &standing, 1);
+    if (row->status == OTA_FAILED || row->confirmation == OTA_CONTRADICTED) {
+        count_failure(stats, row);
+    }
+}
+
 static bool look_at(void *data, const struct ota_task_row *row)
 {
     struct stats *stats = data;
     const struct ota_device *device = ota_fleet_device_by_id(&stats->core->fleet, row->device_id);
-    struct ota_standing standing = {.status = row->status,
-                                    .confirmation = row->confirmation,
-                                    .online = device != NULL && device->conn != NULL};
-    ota_tally_add(&stats->tally, &standing, 1);
-    if (row->status == OTA_FAILED || row->confirmation == OTA_CONTRADICTED) {
-        count_failure(stats, row);
+    if (device != NULL) { /* else it was deleted, and its rows go in slices */
+        count_task(stats, row, device);
     }
     stats->looked_to = row->id;
     stats->more = ++stats->looked % 64 == 0 && ota_now_mono() >= stats->end;

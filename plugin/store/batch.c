@@ -5,6 +5,7 @@ enum {
     INSERT,
     UPDATE,
     SET_BUCKET,
+    MARK_PRUNED,
     LOAD,
     STAGE_INSERT,
     STAGE_UPDATE,
@@ -56,6 +57,7 @@ static const char *const statements[] = {
         ":known_failures, :known_successes, :tokens, :tokens_at, :tallied)",
     [UPDATE] = "UPDATE batch SET " CHANGES " WHERE id = :id",
     [SET_BUCKET] = "UPDATE batch SET tokens = :tokens, tokens_at = :tokens_at WHERE id = :id",
+    [MARK_PRUNED] = "UPDATE batch SET flags = flags | 32 WHERE id = :id",
     [LOAD] = "SELECT id, product_id, firmware_id, version, mode, target, gate, timeout_ms, "
              "retry_max, retry_delay_ms, retry_on, start_at, created_at, " CHANGE_NAMES
              " FROM batch WHERE product_id NOT IN (SELECT id FROM product WHERE name IS NULL) "
@@ -208,6 +210,11 @@ enum ota_err ota_batch_set_bucket(struct ota_store *store, int64_t id,
     ota_bind_int(&query, ":tokens_at", bucket->at);
     ota_bind_int(&query, ":id", id);
     return ota_query_write_row(&query);
+}
+
+enum ota_err ota_batch_mark_pruned(struct ota_store *store, int64_t id, struct ota_error *error)
+{
+    return ota_write_id(store, OTA_TABLE_BATCH, MARK_PRUNED, id, error);
 }
 
 enum ota_err ota_batch_update_stage(struct ota_store *store, int64_t id, size_t seq,

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -30,6 +29,7 @@ struct ota_checkpoint {
     bool stop;
     unsigned rounds; /* checkpoints that have ended */
     int hold_pages;  /* the writer's: where it is held the next time */
+    bool pinned;     /* a reader keeps the WAL from starting afresh, and will for a while */
     int pages;       /* of the WAL at the last commit; 0 once all were copied */
 };
 
@@ -99,24 +99,6 @@ static void *run(void *data)
     return NULL;
 }
 
-/* The broker's signals are for the broker's thread. */
-static int start_thread(struct ota_checkpoint *checkpoint)
-{
-    sigset_t all;
-    sigset_t before;
-    (void)sigfillset(&all);
-    int rc = pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (rc != 0) {
-        return rc;
-    }
-    rc = pthread_create(&checkpoint->thread, NULL, run, checkpoint);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (rc == 0) {
-        (void)pthread_setname_np(checkpoint->thread, "ota-checkpoint");
-    }
-    return rc;
-}
-
 static void init_sync(struct ota_checkpoint *checkpoint)
 {
     pthread_condattr_t attr;
@@ -153,7 +135,7 @@ enum ota_err ota_checkpoint_start(const char *path, struct ota_checkpoint **chec
          * nothing. */
         err = ota_conn_int(&made->conn, "SELECT count(*) FROM sqlite_schema", &tables, error);
     }
-    if (err == OTA_OK && start_thread(made) != 0) {
+    if (err == OTA_OK && ota_thread_start(&made->thread, run, made, "ota-checkpoint") != 0) {
         err = ota_error_set(error, OTA_UNAVAILABLE, NULL, "the system gives no thread");
     }
     if (err != OTA_OK) {
@@ -205,12 +187,29 @@ void ota_checkpoint_note(struct ota_checkpoint *checkpoint, int pages)
     }
     if (pages < OTA_WAL_HARD_PAGES) {
         checkpoint->hold_pages = OTA_WAL_HARD_PAGES;
-    } else if (pages >= checkpoint->hold_pages) {
-        hold(checkpoint);
+    } else if (checkpoint->pinned || pages >= checkpoint->hold_pages) {
+        if (!checkpoint->pinned) {
+            hold(checkpoint);
+        }
         /* Where that didn't help, not again at the very next commit. */
         checkpoint->hold_pages = pages + OTA_WAL_HARD_PAGES / 4;
     }
     (void)pthread_mutex_unlock(&checkpoint->lock);
+}
+
+void ota_checkpoint_pin(struct ota_checkpoint *checkpoint, bool pinned)
+{
+    (void)pthread_mutex_lock(&checkpoint->lock);
+    checkpoint->pinned = pinned;
+    (void)pthread_mutex_unlock(&checkpoint->lock);
+}
+
+int ota_checkpoint_pages(struct ota_checkpoint *checkpoint)
+{
+    (void)pthread_mutex_lock(&checkpoint->lock);
+    int pages = checkpoint->pages;
+    (void)pthread_mutex_unlock(&checkpoint->lock);
+    return pages;
 }
 
 bool ota_checkpoint_is_behind(struct ota_checkpoint *checkpoint)

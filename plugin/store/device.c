@@ -12,6 +12,7 @@ enum {
     INSERT,
     GET,
     UPDATE,
+    DOOM,
     DELETE,
     SET_VERSION,
     VERSION_INSERT,
@@ -22,6 +23,7 @@ enum {
     LIST_OF_GATEWAY,
     VERSIONS,
     VERSIONS_PURGE,
+    VERSIONS_PRUNE,
     UNBIND,
     FIRST_OF_PRODUCT
 };
@@ -38,6 +40,9 @@ static const char *const statements[] = {
     [GET] = "SELECT " COLUMNS " FROM device WHERE id = :id",
     [UPDATE] = "UPDATE device SET description = :description, tags = :tags, hold = :hold "
                "WHERE id = :id",
+    /* No device can be called so: the name is free in any product. */
+    [DOOM] = "UPDATE device SET product_id = :product_id, name = '#' || id, gateway_id = NULL "
+             "WHERE id = :id",
     [DELETE] = "DELETE FROM device WHERE id = :id",
     [SET_VERSION] = "UPDATE device SET version = :version, version_at = :at WHERE id = :id",
     [VERSION_INSERT] = "INSERT INTO device_version (device_id, at, version) "
@@ -57,6 +62,10 @@ static const char *const statements[] = {
                  "ORDER BY at DESC",
     [VERSIONS_PURGE] = "DELETE FROM device_version WHERE device_id = :id AND at IN "
                        "(SELECT at FROM device_version WHERE device_id = :id LIMIT :rows)",
+    [VERSIONS_PRUNE] = "DELETE FROM device_version WHERE device_id = :id AND at IN "
+                       "(SELECT at FROM device_version WHERE device_id = :id AND at < :before "
+                       "AND at < (SELECT max(at) FROM device_version WHERE device_id = :id) "
+                       "LIMIT :rows)",
     [UNBIND] = "UPDATE device SET gateway_id = NULL WHERE id IN "
                "(SELECT id FROM device WHERE gateway_id = :id LIMIT :rows)",
     [FIRST_OF_PRODUCT] = "SELECT id FROM device WHERE product_id = :product_id LIMIT 1",
@@ -301,6 +310,21 @@ enum ota_err ota_device_versions(struct ota_store *store, int64_t id, int64_t be
     return ota_query_end(&query);
 }
 
+enum ota_err ota_device_prune_versions(struct ota_store *store, int64_t id, int64_t before,
+                                       int *rows, struct ota_error *error)
+{
+    struct ota_query query;
+    begin(&query, store, VERSIONS_PRUNE, error);
+    ota_bind_int(&query, ":id", id);
+    ota_bind_int(&query, ":before", before);
+    ota_bind_int(&query, ":rows", *rows);
+    enum ota_err err = ota_query_write(&query);
+    if (err == OTA_OK) {
+        *rows -= sqlite3_changes(store->conn.db);
+    }
+    return err;
+}
+
 /* The row itself goes last, when the budget has outlived all that refers to it. */
 static enum ota_err purge_one(struct ota_store *store, int64_t id, int *budget,
                               struct ota_error *error)
@@ -322,16 +346,33 @@ static enum ota_err purge_one(struct ota_store *store, int64_t id, int *budget,
     return err;
 }
 
-enum ota_err ota_device_delete(struct ota_store *store, int64_t id, struct ota_error *error)
+static enum ota_err doom(struct ota_store *store, int64_t id, int64_t product_id,
+                         struct ota_error *error)
+{
+    struct ota_query query;
+    begin(&query, store, DOOM, error);
+    ota_bind_int(&query, ":product_id", product_id);
+    ota_bind_int(&query, ":id", id);
+    return ota_query_write_row(&query);
+}
+
+enum ota_err ota_device_doom(struct ota_store *store, int64_t id, struct ota_error *error)
 {
     bool busy = false;
+    int lists = INT_MAX;
+    int64_t product_id = 0;
     enum ota_err err = ota_task_busy(store, id, &busy, error);
     if (err == OTA_OK && busy) {
         err = ota_error_set(error, OTA_CONFLICT, "device",
                             "cancel the device's task first: it is unfinished");
     }
-    int budget = INT_MAX;
-    return err == OTA_OK ? purge_one(store, id, &budget, error) : err;
+    if (err == OTA_OK) {
+        err = ota_product_doomed(store, &product_id, error);
+    }
+    if (err == OTA_OK) {
+        err = doom(store, id, product_id, error);
+    }
+    return err == OTA_OK ? ota_batch_unname_device(store, id, &lists, error) : err;
 }
 
 static enum ota_err first_of(struct ota_store *store, int64_t product_id, int64_t *id,

@@ -78,25 +78,6 @@ static enum ota_err finish_copy(int fd, const char *part, const char *name, stru
     return OTA_OK;
 }
 
-static enum ota_err vacuum_into(const struct ota_conn *conn, const char *part,
-                                struct ota_error *error)
-{
-    sqlite3_stmt *statement = NULL;
-    int rc = sqlite3_prepare_v2(conn->db, "VACUUM INTO :name", -1, &statement, NULL);
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_bind_text(statement, 1, part, -1, SQLITE_STATIC);
-    }
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_step(statement);
-    }
-    enum ota_err err = OTA_OK;
-    if (rc != SQLITE_DONE) {
-        err = fail_copy(part, sqlite3_errmsg(conn->db), error);
-    }
-    (void)sqlite3_finalize(statement);
-    return err;
-}
-
 /* Copies the file to "<path>.v<version>.bak", over an older copy of that name. */
 static enum ota_err copy_file(const struct ota_conn *conn, int version, struct ota_error *error)
 {
@@ -118,7 +99,9 @@ static enum ota_err copy_file(const struct ota_conn *conn, int version, struct o
         err = fail_copy(name, strerror(errno), error);
         goto out;
     }
-    err = vacuum_into(conn, part, error);
+    if (ota_conn_vacuum_into(conn, part) != SQLITE_DONE) {
+        err = fail_copy(part, sqlite3_errmsg(conn->db), error);
+    }
     if (err == OTA_OK) {
         err = finish_copy(fd, part, name, error);
     }

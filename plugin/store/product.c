@@ -8,6 +8,7 @@ enum {
     EACH,
     DOOM,
     DOOMED,
+    INSERT_DOOMED,
     DELETE,
     VERSION_INSERT,
     VERSIONS,
@@ -25,6 +26,7 @@ static const char *const statements[] = {
              "ORDER BY id DESC",
     [DOOM] = "UPDATE product SET name = NULL WHERE id = :id",
     [DOOMED] = "SELECT id FROM product WHERE name IS NULL ORDER BY id LIMIT 1",
+    [INSERT_DOOMED] = "INSERT INTO product (description, created_at) VALUES ('', 0)",
     [DELETE] = "DELETE FROM product WHERE id = :id",
     [VERSION_INSERT] = "INSERT INTO product_version (product_id, version) "
                        "VALUES (:id, :version) ON CONFLICT DO NOTHING",
@@ -143,11 +145,30 @@ static enum ota_err find_doomed(struct ota_store *store, int64_t *id, struct ota
     return ota_query_end(&query);
 }
 
+enum ota_err ota_product_doomed(struct ota_store *store, int64_t *id, struct ota_error *error)
+{
+    int64_t found = 0;
+    enum ota_err err = find_doomed(store, &found, error);
+    if (err == OTA_OK && found == 0) {
+        struct ota_query query;
+        begin(&query, store, INSERT_DOOMED, error);
+        err = ota_query_write(&query);
+        found = sqlite3_last_insert_rowid(store->conn.db);
+    }
+    if (err == OTA_OK) {
+        *id = found;
+    }
+    return err;
+}
+
 /* The row itself goes last, when the budget has outlived all that refers to it. */
 static enum ota_err purge_one(struct ota_store *store, int64_t id, int *budget,
                               struct ota_error *error)
 {
     enum ota_err err = ota_device_purge(store, id, budget, error);
+    if (err == OTA_OK && *budget > 0) { /* of devices that were deleted before */
+        err = ota_task_purge_product(store, id, budget, error);
+    }
     if (err == OTA_OK && *budget > 0) {
         err = ota_firmware_purge(store, id, budget, error);
     }

@@ -128,6 +128,7 @@ struct ota_task_row {
 #define OTA_BATCH_DOWNGRADE  4u
 #define OTA_BATCH_CANCEL_ALL 8u  /* cancelled together with what was under way */
 #define OTA_BATCH_RECOUNT    16u /* retrying means: only count again what is unproved */
+#define OTA_BATCH_PRUNED     32u /* some of its tasks are gone: its tallies can't be counted */
 
 enum ota_prepared { OTA_PREPARED_NOT, OTA_PREPARED_PARTLY, OTA_PREPARED_FULLY };
 
@@ -248,8 +249,9 @@ OTA_CHECKED enum ota_err ota_product_load_versions(struct ota_store *store,
 OTA_CHECKED enum ota_err ota_product_doom(struct ota_store *store, int64_t id,
                                           struct ota_error *error);
 /*
- * Removes up to `rows` rows of doomed products (events, tasks, versions, devices, firmware,
- * uploads, product). Sets *left to whether there is more. Its own transaction is the caller's.
+ * Removes up to `rows` rows of doomed products and devices (events, tasks, versions, devices,
+ * firmware, uploads, product). Sets *left to whether there is more. Its own transaction is the
+ * caller's.
  */
 OTA_CHECKED enum ota_err ota_product_purge(struct ota_store *store, int rows, bool *left,
                                            struct ota_error *error);
@@ -323,9 +325,10 @@ OTA_CHECKED enum ota_err ota_device_get(struct ota_store *store, int64_t id,
 OTA_CHECKED enum ota_err ota_device_update(struct ota_store *store,
                                            const struct ota_device_row *row,
                                            struct ota_error *error);
-/* Also its versions, finished tasks and their events. */
-OTA_CHECKED enum ota_err ota_device_delete(struct ota_store *store, int64_t id,
-                                           struct ota_error *error);
+/* Takes it out of its product and off the lists of batches; its name is free. The rest of it, its
+ * versions, finished tasks and their events, goes with ota_product_purge. */
+OTA_CHECKED enum ota_err ota_device_doom(struct ota_store *store, int64_t id,
+                                         struct ota_error *error);
 /* Device row and history entry; at is raised where an entry of that millisecond exists. */
 OTA_CHECKED enum ota_err ota_device_set_version(struct ota_store *store, int64_t id,
                                                 const char *version, int64_t at,
@@ -348,6 +351,11 @@ OTA_CHECKED enum ota_err ota_device_list(struct ota_store *store,
                                          const struct ota_device_filter *filter, const char *after,
                                          ota_device_fn fn, void *data, char *last, bool *more,
                                          struct ota_error *error);
+/* Removes up to *rows entries of the version history that are older than `before`, never the newest
+ * one; counts *rows down. */
+OTA_CHECKED enum ota_err ota_device_prune_versions(struct ota_store *store, int64_t id,
+                                                   int64_t before, int *rows,
+                                                   struct ota_error *error);
 /* Version history, newest first, from before time `before` (0: the newest). */
 typedef bool (*ota_version_fn)(void *data, int64_t at, const char *version);
 OTA_CHECKED enum ota_err ota_device_versions(struct ota_store *store, int64_t id, int64_t before,
@@ -357,6 +365,17 @@ OTA_CHECKED enum ota_err ota_device_versions(struct ota_store *store, int64_t id
 /* --- task.c -------------------------------------------------------------------------------- */
 
 typedef bool (*ota_task_fn)(void *data, const struct ota_task_row *row);
+
+/* What tells whether a task is too old to be kept. */
+struct ota_task_age {
+    int64_t id;
+    int64_t device_id;
+    int64_t batch_id; /* 0: none */
+    int64_t created_at;
+    int64_t finished_at; /* 0: unfinished */
+};
+
+typedef bool (*ota_task_age_fn)(void *data, const struct ota_task_age *row);
 typedef bool (*ota_event_fn)(void *data, const struct ota_event_row *row);
 
 struct ota_task_filter {
@@ -393,12 +412,19 @@ OTA_CHECKED enum ota_err ota_task_set_percent(struct ota_store *store, int64_t i
 /* Tasks of the batch with an id above `after`, in id order, until fn says stop. */
 OTA_CHECKED enum ota_err ota_task_of_batch(struct ota_store *store, int64_t batch_id, int64_t after,
                                            ota_task_fn fn, void *data, struct ota_error *error);
+/* The same of a device, and of a product. */
 OTA_CHECKED enum ota_err ota_task_of_device(struct ota_store *store, int64_t device_id,
-                                            ota_task_fn fn, void *data, struct ota_error *error);
-/* The same as of a batch, of a product. */
+                                            int64_t after, ota_task_fn fn, void *data,
+                                            struct ota_error *error);
 OTA_CHECKED enum ota_err ota_task_of_product(struct ota_store *store, int64_t product_id,
                                              int64_t after, ota_task_fn fn, void *data,
                                              struct ota_error *error);
+/* All with an id above `after`, in id order, until fn says stop. */
+OTA_CHECKED enum ota_err ota_task_ages(struct ota_store *store, int64_t after, ota_task_age_fn fn,
+                                       void *data, struct ota_error *error);
+/* Removes up to `rows` rows of the task's history, the oldest last, and then the task. */
+OTA_CHECKED enum ota_err ota_task_prune(struct ota_store *store, int64_t id, int rows, bool *gone,
+                                        struct ota_error *error);
 /* The device's newest task in the batch. */
 OTA_CHECKED enum ota_err ota_task_in_batch(struct ota_store *store, int64_t device_id,
                                            int64_t batch_id, struct ota_task_row *row,
@@ -442,6 +468,9 @@ OTA_CHECKED enum ota_err ota_batch_update(struct ota_store *store, const struct 
 OTA_CHECKED enum ota_err ota_batch_set_bucket(struct ota_store *store, int64_t id,
                                               const struct ota_bucket *bucket,
                                               struct ota_error *error);
+/* Sets OTA_BATCH_PRUNED. */
+OTA_CHECKED enum ota_err ota_batch_mark_pruned(struct ota_store *store, int64_t id,
+                                               struct ota_error *error);
 /* Writes the stage's state, size, end and tally. */
 OTA_CHECKED enum ota_err ota_batch_update_stage(struct ota_store *store, int64_t id, size_t seq,
                                                 const struct ota_stage *stage,
@@ -478,6 +507,71 @@ OTA_CHECKED enum ota_err ota_request_insert(struct ota_store *store, const char 
 /* Removes up to `rows` that are older than `before`; *left as above. */
 OTA_CHECKED enum ota_err ota_request_purge(struct ota_store *store, int64_t before, int rows,
                                            bool *left, struct ota_error *error);
+
+/* --- audit.c ------------------------------------------------------------------------------- */
+
+#define OTA_CLIENT_SHOWN_MAX 128 /* of a client id, in entries */
+#define OTA_COMMAND_NAME_MAX 32
+#define OTA_SUBJECT_MAX      191
+
+struct ota_audit_row {
+    int64_t id;
+    int64_t at;
+    char user[OTA_USER_MAX + 1];
+    char client[OTA_CLIENT_SHOWN_MAX + 1];
+    char command[OTA_COMMAND_NAME_MAX + 1];
+    char target[OTA_SUBJECT_MAX + 1];
+    char code[OTA_COMMAND_NAME_MAX + 1]; /* as on the wire */
+    int64_t count;
+};
+
+struct ota_audit_filter {
+    int64_t since;    /* 0: from the first on */
+    const char *user; /* these two may be NULL */
+    const char *command;
+};
+
+/* Where a list goes on; all zero: at the newest. */
+struct ota_audit_place {
+    int64_t at;
+    int64_t id;
+};
+
+typedef bool (*ota_audit_fn)(void *data, const struct ota_audit_row *row);
+
+/* Fills row->id. */
+OTA_CHECKED enum ota_err ota_audit_insert(struct ota_store *store, struct ota_audit_row *row,
+                                          struct ota_error *error);
+OTA_CHECKED enum ota_err ota_audit_set_count(struct ota_store *store, int64_t id, int64_t count,
+                                             struct ota_error *error);
+/* Newest first; stops and bounds as ota_device_list. *last gets the last place looked at. */
+OTA_CHECKED enum ota_err ota_audit_list(struct ota_store *store,
+                                        const struct ota_audit_filter *filter,
+                                        const struct ota_audit_place *after, ota_audit_fn fn,
+                                        void *data, struct ota_audit_place *last, bool *more,
+                                        struct ota_error *error);
+/* Removes up to `rows` that are older than `before`; *left as above. */
+OTA_CHECKED enum ota_err ota_audit_purge(struct ota_store *store, int64_t before, int rows,
+                                         bool *left, struct ota_error *error);
+
+/* --- backup.c: a consistent copy, made on a thread and connection of its own -------------------
+ */
+
+struct ota_backup;
+
+/*
+ * Begins to copy the store to dir/name, which must not exist. The file gets its name when it is
+ * complete and on the disk. While that goes on the WAL only grows, and the writer isn't held.
+ */
+OTA_CHECKED enum ota_err ota_backup_start(struct ota_store *store, const char *dir,
+                                          const char *name, struct ota_backup **backup,
+                                          struct ota_error *error);
+/* OTA_AGAIN while it goes on; OTA_OK, or why there is no copy. */
+OTA_CHECKED enum ota_err ota_backup_poll(struct ota_backup *backup, struct ota_error *error);
+const char *ota_backup_path(const struct ota_backup *backup);
+int64_t ota_backup_bytes(const struct ota_backup *backup);
+/* Gives up what still goes on, and waits for that; before the store is closed. NULL is fine. */
+void ota_backup_end(struct ota_backup *backup);
 
 /* --- reader.c: another thread's window onto the committed state ------------------------------ */
 

@@ -24,6 +24,8 @@ enum {
     OF_BATCH,
     OF_DEVICE,
     OF_PRODUCT,
+    AGES,
+    LAST_EVENT,
     IN_BATCH,
     COUNT_IN_BATCH,
     BUSY,
@@ -102,6 +104,9 @@ static const char *const statements[] = {
                   "WHERE device_id = :key AND id > :after ORDER BY id",
     [OF_PRODUCT] = "SELECT " COLUMNS " FROM task INDEXED BY task_by_product "
                    "WHERE product_id = :key AND id > :after ORDER BY id",
+    [AGES] = "SELECT id, device_id, batch_id, created_at, finished_at FROM task "
+             "WHERE id > :after ORDER BY id",
+    [LAST_EVENT] = "SELECT last_event FROM task WHERE id = :id",
     [IN_BATCH] = "SELECT " COLUMNS " FROM task INDEXED BY task_by_device "
                  "WHERE device_id = :id AND batch_id = :batch ORDER BY id DESC LIMIT 1",
     [COUNT_IN_BATCH] = "SELECT count(*) FROM task INDEXED BY task_by_device "
@@ -426,6 +431,26 @@ enum ota_err ota_task_of_product(struct ota_store *store, int64_t product_id, in
     return tell_rows_of(store, OF_PRODUCT, product_id, after, fn, data, error);
 }
 
+enum ota_err ota_task_ages(struct ota_store *store, int64_t after, ota_task_age_fn fn, void *data,
+                           struct ota_error *error)
+{
+    struct ota_task_age row;
+    struct ota_query query;
+    begin(&query, store, AGES, error);
+    ota_bind_int(&query, ":after", after);
+    while (ota_query_row(&query)) {
+        row.id = ota_next_int(&query);
+        row.device_id = ota_next_int(&query);
+        row.batch_id = ota_next_int(&query);
+        row.created_at = ota_next_int(&query);
+        row.finished_at = ota_next_int(&query);
+        if (!fn(data, &row)) {
+            break;
+        }
+    }
+    return ota_query_end(&query);
+}
+
 enum ota_err ota_task_in_batch(struct ota_store *store, int64_t device_id, int64_t batch_id,
                                struct ota_task_row *row, struct ota_error *error)
 {
@@ -615,10 +640,11 @@ static enum ota_err set_last_event(struct ota_store *store, int64_t id, int64_t 
 }
 
 static enum ota_err purge_one(struct ota_store *store, int64_t id, int64_t last_event, int *budget,
-                              struct ota_error *error)
+                              bool *gone, struct ota_error *error)
 {
     enum ota_err err = purge_events(store, &last_event, budget, error);
-    if (err == OTA_OK && *budget > 0) {
+    *gone = err == OTA_OK && *budget > 0;
+    if (*gone) {
         (*budget)--;
         return ota_write_id(store, OTA_TABLE_TASK, DELETE, id, error);
     }
@@ -632,7 +658,8 @@ static enum ota_err purge_of(struct ota_store *store, int which, int64_t owner, 
     int64_t last_event = 0;
     enum ota_err err = first_of(store, which, owner, &id, &last_event, error);
     while (err == OTA_OK && id != 0 && *budget > 0) {
-        err = purge_one(store, id, last_event, budget, error);
+        bool gone;
+        err = purge_one(store, id, last_event, budget, &gone, error);
         if (err == OTA_OK) {
             err = first_of(store, which, owner, &id, &last_event, error);
         }
@@ -650,4 +677,15 @@ enum ota_err ota_task_purge_product(struct ota_store *store, int64_t product_id,
                                     struct ota_error *error)
 {
     return purge_of(store, FIRST_OF_PRODUCT, product_id, budget, error);
+}
+
+enum ota_err ota_task_prune(struct ota_store *store, int64_t id, int rows, bool *gone,
+                            struct ota_error *error)
+{
+    int64_t last_event = 0;
+    enum ota_err err = ota_read_id(store, OTA_TABLE_TASK, LAST_EVENT, id, &last_event, error);
+    if (err == OTA_OK) {
+        err = purge_one(store, id, last_event, &rows, gone, error);
+    }
+    return err;
 }

@@ -52,6 +52,19 @@ bool ota_name_is_text(const char *text, size_t len)
     return true;
 }
 
+void ota_text_cut(const char *text, char *out, size_t size)
+{
+    size_t len = strnlen(text, size);
+    if (len == size) {
+        len = size - 1;
+        while (len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80) {
+            len--;
+        }
+    }
+    memcpy(out, text, len);
+    out[len] = '\0';
+}
+
 static bool ends_in(const char *text, size_t len, const char *suffix)
 {
     size_t n = strlen(suffix);
@@ -65,6 +78,13 @@ bool ota_name_is_filename(const char *text, size_t len)
     }
     return ends_in(text, len, ".bin") || ends_in(text, len, ".tar") || ends_in(text, len, ".gz") ||
            ends_in(text, len, ".zip");
+}
+
+bool ota_name_is_backup(const char *text, size_t len)
+{
+    return is_made_of(text, len, OTA_BACKUP_MAX, "._-") && text[0] != '.' &&
+           !ends_in(text, len, "-wal") && !ends_in(text, len, "-shm") &&
+           !ends_in(text, len, "-journal");
 }
 
 bool ota_name_is_hex(const char *text, size_t len)

@@ -19,6 +19,7 @@
 #define OTA_TAG_MAX      32
 #define OTA_TAGS_MAX     16 /* tags a device */
 #define OTA_USER_MAX     256
+#define OTA_BACKUP_MAX   64
 
 #define OTA_DEVICE_MESSAGE_MAX 128 /* a device's result_msg, as it is kept */
 
@@ -35,8 +36,14 @@ bool ota_name_is_tag(const char *text, size_t len);
 /* A bare file name ending in .bin, .tar, .gz or .zip, in any case. */
 bool ota_name_is_filename(const char *text, size_t len);
 
+/* A bare file name of a backup: visible, and none that SQLite would take for a part of another. */
+bool ota_name_is_backup(const char *text, size_t len);
+
 /* At most OTA_TEXT_MAX bytes without control characters. The caller knows that it is UTF-8. */
 bool ota_name_is_text(const char *text, size_t len);
+
+/* Copies what fits into size bytes, cut at a character's border. */
+void ota_text_cut(const char *text, char *out, size_t size);
 
 /* Whether tags (sorted, one space between) has the tag of len bytes. */
 bool ota_tags_have(const char *tags, const char *tag, size_t len);

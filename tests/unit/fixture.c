@@ -17,18 +17,46 @@
 static bool fail_commits;
 static int failed_commits;
 static int commits;
+static int writes_left; /* until one fails; 0: none will */
+static bool write_failed;
+static int64_t commit_ms;
 
 enum ota_err __real_ota_store_commit(struct ota_store *store, struct ota_error *error);
 enum ota_err __wrap_ota_store_commit(struct ota_store *store, struct ota_error *error);
 
 enum ota_err __wrap_ota_store_commit(struct ota_store *store, struct ota_error *error)
 {
-    if (fail_commits) {
-        failed_commits++;
+    fake_broker_advance(commit_ms);
+    if (fixture_write_fails() || fail_commits) {
+        failed_commits += fail_commits;
         return ota_error_set(error, OTA_UNAVAILABLE, NULL, "a test's full disk");
     }
     commits++;
     return __real_ota_store_commit(store, error);
+}
+
+void fixture_fail_write(int n)
+{
+    writes_left = n;
+    write_failed = false;
+}
+
+bool fixture_write_fails(void)
+{
+    bool fails = writes_left == 1;
+    writes_left -= writes_left > 0;
+    write_failed = write_failed || fails;
+    return fails;
+}
+
+bool fixture_write_failed(void)
+{
+    return write_failed;
+}
+
+void fixture_slow_commits(int64_t ms)
+{
+    commit_ms = ms;
 }
 
 void fixture_fail_commits(bool fail)
@@ -91,6 +119,8 @@ void fixture_open(struct fixture *fix)
                             .client = {.id = "client-1", .username = "door/d1"}};
     fake_broker_reset();
     fixture_fail_commits(false);
+    fixture_fail_write(0);
+    fixture_slow_commits(0);
     commits = 0;
     if (access("/dev/shm", W_OK) != 0) {
         (void)snprintf(fix->dir, sizeof fix->dir, "/tmp/ota-unit-XXXXXX");
@@ -114,6 +144,7 @@ static void close_core(struct fixture *fix)
 void fixture_close(struct fixture *fix)
 {
     fixture_fail_commits(false);
+    fixture_fail_write(0);
     close_core(fix);
     DIR *dir = opendir(fix->dir);
     assert_non_null(dir);

@@ -74,6 +74,16 @@ void fixture_tick(struct fixture *fix, int64_t ms);
 /* Ticks every `step` ms until `ms` have passed. */
 void fixture_run(struct fixture *fix, int64_t ms, int64_t step);
 
+/* Of the writes that follow, the n-th fails (1: the next), and only that one; 0: none. Writes are
+ * commits, and what else the test wraps (fixture_write_fails). */
+void fixture_fail_write(int n);
+/* Whether the write that comes now is to fail; counts it. */
+bool fixture_write_fails(void);
+/* Whether the one that was to fail has failed. */
+bool fixture_write_failed(void);
+/* From now on each commit takes so long. */
+void fixture_slow_commits(int64_t ms);
+
 /* From now on commits fail, as on a full disk. */
 void fixture_fail_commits(bool fail);
 /* Commits tried and failed since then. */

@@ -20,32 +20,53 @@ static void give_up(const char *what)
     abort();
 }
 
-int client_connect(int port, int window)
+static struct sockaddr_in place(const char *address, int port)
 {
-    const struct sockaddr_in address = {.sin_family = AF_INET,
-                                        .sin_port = htons((unsigned short)port),
-                                        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in found = {.sin_family = AF_INET, .sin_port = htons((unsigned short)port)};
+    if (inet_pton(AF_INET, address, &found.sin_addr) != 1) {
+        give_up(address);
+    }
+    return found;
+}
+
+int client_connect_from(const char *address, int port, int window)
+{
+    const struct sockaddr_in from = place(address, 0);
+    const struct sockaddr_in to = place("127.0.0.1", port);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
     if (window > 0) {
         (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &window, sizeof window);
     }
-    if (fd < 0 || connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
+    if (fd < 0 || bind(fd, (const struct sockaddr *)&from, sizeof from) != 0 ||
+        connect(fd, (const struct sockaddr *)&to, sizeof to) != 0) {
         give_up("connect");
     }
     return fd;
 }
 
-void client_say(int fd, const char *text)
+int client_connect(int port, int window)
 {
-    size_t len = strlen(text);
+    return client_connect_from("127.0.0.1", port, window);
+}
+
+void client_say_bytes(int fd, const void *bytes, size_t len)
+{
+    const char *at = bytes;
+
     while (len > 0) {
-        ssize_t sent = send(fd, text, len, MSG_NOSIGNAL);
+        ssize_t sent = send(fd, at, len, MSG_NOSIGNAL);
         if (sent < 0) {
             return; /* the server may have closed already: what was heard tells */
         }
-        text += sent;
+        at += sent;
         len -= (size_t)sent;
     }
+}
+
+void client_say(int fd, const char *text)
+{
+    client_say_bytes(fd, text, strlen(text));
 }
 
 /* As recv; -1 is a reset. */

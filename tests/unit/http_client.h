@@ -24,8 +24,11 @@ struct client_reply {
 
 /* Connects to 127.0.0.1. A receive buffer of `window` bytes (0: the kernel's choice). */
 int client_connect(int port, int window);
+/* The same from another loopback address: "127.0.0.2". */
+int client_connect_from(const char *address, int port, int window);
 
 void client_say(int fd, const char *text);
+void client_say_bytes(int fd, const void *bytes, size_t len);
 
 /* Reads one response; after HEAD there is no body. */
 void client_hear(int fd, bool head, struct client_reply *reply);

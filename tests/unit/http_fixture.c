@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../plugin/guests.h"
 #include "fake_broker.h"
 #include "http_fixture.h"
 
@@ -26,6 +27,8 @@ static atomic_int tarry_ms;
 static atomic_int tarrying;
 static atomic_int load_ms;
 static atomic_int loads;
+static atomic_int mac_compares;
+static atomic_int looks;
 
 enum ota_err __real_ota_reader_grant(struct ota_reader *reader, int64_t task_id,
                                      int64_t firmware_id, struct ota_grant *grant,
@@ -67,6 +70,38 @@ enum ota_err __wrap_ota_reader_copy_image(struct ota_reader *reader, int64_t ima
     atomic_fetch_add(&loads, 1);
     sleep_ms(atomic_load(&load_ms));
     return __real_ota_reader_copy_image(reader, image, size, fd, error);
+}
+
+int __real_CRYPTO_memcmp(const void *a, const void *b, size_t len);
+int __wrap_CRYPTO_memcmp(const void *a, const void *b, size_t len);
+
+int __wrap_CRYPTO_memcmp(const void *a, const void *b, size_t len)
+{
+    atomic_fetch_add(&mac_compares, len == OTA_MAC_HEX);
+    return __real_CRYPTO_memcmp(a, b, len);
+}
+
+void __real_ota_guests_work(struct ota_guests *guests, int64_t now);
+void __wrap_ota_guests_work(struct ota_guests *guests, int64_t now);
+
+void __wrap_ota_guests_work(struct ota_guests *guests, int64_t now)
+{
+    __real_ota_guests_work(guests, now);
+    atomic_fetch_add(&looks, 1);
+}
+
+/* One look may be on its way with the clock of before. */
+void fixture_await_look(void)
+{
+    int before = atomic_load(&looks);
+    for (int i = 0; i < 10000 && atomic_load(&looks) < before + 2; i++) {
+        sleep_ms(1);
+    }
+}
+
+int fixture_mac_compares(void)
+{
+    return atomic_load(&mac_compares);
 }
 
 void fixture_fail_grants(bool fail)
@@ -203,10 +238,12 @@ void fixture_close(struct fixture *fixture)
     free(fixture->broken.bytes);
 }
 
-void fixture_start(struct fixture *fixture, int max_connections)
+void fixture_start(struct fixture *fixture, int places)
 {
-    struct ota_http_config config = {
-        .listen = "127.0.0.1:0", .db_path = fixture->db_path, .max_connections = max_connections};
+    struct ota_http_config config = {.listen = "127.0.0.1:0",
+                                     .db_path = fixture->db_path,
+                                     .places = places,
+                                     .look_ms = FIXTURE_LOOK_MS};
     memcpy(config.url_key, fixture->meta.url_key, sizeof config.url_key);
     MUST(ota_http_start(&config, &fixture->http, error));
     fixture->port = ota_http_port(fixture->http);

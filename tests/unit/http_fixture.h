@@ -34,8 +34,11 @@ struct fixture {
 void fixture_open(struct fixture *fixture);
 void fixture_close(struct fixture *fixture);
 
-/* With a limit of connections, or 0. */
-void fixture_start(struct fixture *fixture, int max_connections);
+/* How often the server looks at its connections. */
+#define FIXTURE_LOOK_MS 20
+
+/* With so many places, or 0. */
+void fixture_start(struct fixture *fixture, int places);
 void fixture_stop(struct fixture *fixture);
 
 /* A new device with a running task for this firmware: what its URL claims. */
@@ -54,6 +57,10 @@ void fixture_tarry(int ms);
 int fixture_tarrying(void);
 /* Images loaded since fixture_open. */
 int fixture_loads(void);
+/* Until the server has looked at all its connections since this was called. */
+void fixture_await_look(void);
+/* Whole MACs that were compared in constant time. */
+int fixture_mac_compares(void);
 /* How long each load takes at least. */
 void fixture_slow_loads(int ms);
 

@@ -71,6 +71,61 @@ static const struct samples samples[] = {
                           "{\"max\":1,\"on\":[1.5]}", "{\"max\":1,\"on\":[100000]}",
                           "{\"max\":1,\"x\":1}", "{\"delaySeconds\":60}",
                           "{\"max\":1,\"on\":[1,2,3,4,5,6,7,8,9]}"}},
+    [OTA_PARAM_TIME] = {{"1", "1700000000000", "253402300799999"},
+                        {"0", "-1", "253402300800000", "1.5", "\"1\"", "null", "true", "[]"}},
+    [OTA_PARAM_DEVICES] = {{"[\"a\"]", "[\"a\",\"a\"]", "[\"A_:-9\",\"b\"]"},
+                           {"[]", "\"a\"", "{}", "null", "1", "[1]", "[null]", "[\"\"]",
+                            "[\"a b\"]", "[\"a\",\"b.c\"]", "[[\"a\"]]"}},
+    [OTA_PARAM_TARGET] = {{"{\"all\":true}", "{\"fromVersions\":[\"0.0.1\"]}",
+                           "{\"notVersions\":[\"1\",\"2\"]}", "{\"devices\":[\"a\"]}",
+                           "{\"tags\":[\"a\",\"b\"]}", "{\"online\":false}",
+                           "{\"online\":true,\"tags\":[\"a\"],\"fromVersions\":[\"1\"]}"},
+                          {"{}", "[]", "null", "1", "\"all\"", "{\"all\":false}", "{\"all\":1}",
+                           "{\"nosuch\":1}", "{\"all\":true,\"online\":true}"}},
+    [OTA_PARAM_STAGES] = {{"[{\"percent\":100}]", "[{\"percent\":0.1},{\"percent\":100.0}]",
+                           "[{\"count\":1},{\"count\":10000000},{\"percent\":100}]",
+                           "[{\"percent\":50},{\"count\":3},{\"percent\":100}]",
+                           "[{\"percent\":1,\"minSuccessPercent\":0,\"soakSeconds\":0,"
+                           "\"advance\":\"manual\"},{\"percent\":100,\"minSuccessPercent\":"
+                           "100,\"soakSeconds\":31536000,\"advance\":\"auto\"}]"},
+                          {"[]",
+                           "{}",
+                           "null",
+                           "1",
+                           "[1]",
+                           "[{}]",
+                           "[{\"percent\":99}]",
+                           "[{\"count\":5}]",
+                           "[{\"percent\":0},{\"percent\":100}]",
+                           "[{\"percent\":100.1}]",
+                           "[{\"percent\":\"100\"}]",
+                           "[{\"percent\":100,\"count\":1}]",
+                           "[{\"count\":0},{\"percent\":100}]",
+                           "[{\"count\":10000001},{\"percent\":100}]",
+                           "[{\"count\":1.5},{\"percent\":100}]",
+                           "[{\"percent\":5},{\"percent\":5},{\"percent\":100}]",
+                           "[{\"count\":5},{\"percent\":50},{\"count\":5},{\"percent\":100}]",
+                           "[{\"percent\":100,\"minSuccessPercent\":101}]",
+                           "[{\"percent\":100,\"minSuccessPercent\":-1}]",
+                           "[{\"percent\":100,\"soakSeconds\":-1}]",
+                           "[{\"percent\":100,\"soakSeconds\":31536001}]",
+                           "[{\"percent\":100,\"advance\":\"soon\"}]",
+                           "[{\"percent\":100,\"advance\":1}]",
+                           "[{\"percent\":100,\"nosuch\":1}]"}},
+    [OTA_PARAM_THRESHOLD] =
+        {{"{\"percent\":1,\"minFinished\":1}", "{\"percent\":100,\"minFinished\":10000000}"},
+         {"{}", "[]", "1", "null", "{\"percent\":5}", "{\"minFinished\":5}",
+          "{\"percent\":0,\"minFinished\":1}", "{\"percent\":101,\"minFinished\":1}",
+          "{\"percent\":1.5,\"minFinished\":1}", "{\"percent\":5,\"minFinished\":0}",
+          "{\"percent\":5,\"minFinished\":10000001}", "{\"percent\":5,\"minFinished\":1,\"x\":1}"}},
+    [OTA_PARAM_GATE] = {{"\"confirmed\"", "\"done\""},
+                        {"\"\"", "\"Done\"", "\"pending\"", "1", "null"}},
+    [OTA_PARAM_MODE] = {{"\"snapshot\"", "\"continuous\""},
+                        {"\"\"", "\"once\"", "1", "null", "true"}},
+    [OTA_PARAM_RUNNING] = {{"\"finish\"", "\"cancel\""}, {"\"\"", "\"stop\"", "true", "null"}},
+    [OTA_PARAM_BATCH_STATE] = {{"\"draft\"", "\"scheduled\"", "\"preparing\"", "\"running\"",
+                                "\"paused\"", "\"cancelled\"", "\"finished\""},
+                               {"\"\"", "\"done\"", "\"Draft\"", "1", "null"}},
 };
 
 static json_t *parse(const char *text)
@@ -164,8 +219,44 @@ static void try_length(const struct ota_command *command, const struct ota_param
     free(text);
 }
 
+/* An array of so many copies of the item. */
+static json_t *copies(size_t count, json_t *item)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(json_array_append(array, item), 0);
+    }
+    json_decref(item);
+    return array;
+}
+
+/* Stages at 1, 2 … percent, the last one at 100. */
+static json_t *stages(int count)
+{
+    json_t *array = json_array();
+    for (int i = 1; i <= count; i++) {
+        json_t *stage = json_pack("{s:i}", "percent", i < count ? i : 100);
+        assert_int_equal(json_array_append_new(array, stage), 0);
+    }
+    return array;
+}
+
+static void try_lengths(const struct ota_command *command, const struct ota_param *param)
+{
+    json_t *name = json_string("d");
+    if (param->type == OTA_PARAM_DEVICES) {
+        try_value(command, param, copies(OTA_DEVICES_A_COMMAND, json_incref(name)), true);
+        try_value(command, param, copies(OTA_DEVICES_A_COMMAND + 1, json_incref(name)), false);
+    } else if (param->type == OTA_PARAM_STAGES) {
+        try_value(command, param, stages(20), true);
+        try_value(command, param, stages(21), false);
+    }
+    json_decref(name);
+}
+
 static void try_parameter(const struct ota_command *command, const struct ota_param *param)
 {
+    try_lengths(command, param);
     const struct samples *of_type = &samples[param->type];
     for (size_t i = 0; i < 12 && of_type->good[i] != NULL; i++) {
         try_value(command, param, parse(of_type->good[i]), true);

@@ -9,10 +9,12 @@
 #include "../../plugin/broker.h"
 #include "../../plugin/firmware.h"
 #include "../../plugin/util/hex.h"
+#include "signature_answers.h"
 
 struct bench {
     struct fixture fix;
     struct ota_uploads *uploads;
+    struct ota_signature_keys *keys;
 };
 
 static int setup(void **state)
@@ -29,6 +31,7 @@ static int teardown(void **state)
 {
     struct bench *bench = *state;
     ota_uploads_free(bench->uploads);
+    ota_signature_keys_free(bench->keys);
     fixture_close(&bench->fix);
     free(bench);
     return 0;
@@ -251,9 +254,6 @@ static void test_limits(void **state)
     assert_int_equal(announce(bench, &large), OTA_OK);
     struct ota_upload_row known = describe(bench, "ann", "2.0", "a", 1);
     assert_int_equal(announce(bench, &known), OTA_ALREADY_EXISTS);
-    struct ota_upload_row sealed = describe(bench, "ann", "4.0", "a", 1);
-    (void)snprintf(sealed.signature, sizeof sealed.signature, "AAAA");
-    assert_int_equal(announce(bench, &sealed), OTA_BAD_SIGNATURE);
     bench->fix.core.settings.max_firmware_per_product = 1;
     struct ota_upload_row more = describe(bench, "ann", "5.0", "a", 1);
     assert_int_equal(announce(bench, &more), OTA_LIMIT_EXCEEDED);
@@ -307,6 +307,120 @@ static void test_the_same_upload_goes_on(void **state)
     assert_int_not_equal(changed.id, first.id);
 }
 
+/* --- signatures ------------------------------------------------------------------------------- */
+
+static struct ota_upload_row describe_signed(struct bench *bench, const char *signature)
+{
+    struct ota_upload_row row =
+        describe(bench, "ann", SIGNED_VERSION, SIGNED_BYTES, strlen(SIGNED_BYTES));
+    row.has_order = true;
+    row.order = SIGNED_ORDER;
+    (void)snprintf(row.signature, sizeof row.signature, "%s", signature);
+    return row;
+}
+
+/* The server knows these keys from now on. */
+static void trust(struct bench *bench, const char *pem)
+{
+    struct ota_signature_keys *keys = NULL;
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/keys.pub", bench->fix.dir);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fputs(pem, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(ota_signature_keys_read(path, &keys, NULL), OTA_OK);
+    ota_signature_keys_free(bench->keys);
+    bench->keys = keys;
+    bench->fix.core.settings.signing_keys = keys;
+}
+
+static void assert_refused(struct bench *bench, struct ota_upload_row row, enum ota_err code,
+                           const char *field, const char *word)
+{
+    struct ota_error error = {0};
+    assert_int_equal(ota_core_begin(&bench->fix.core, NULL), OTA_OK);
+    assert_int_equal(ota_firmware_announce(&bench->fix.core, &row, &error), code);
+    ota_core_rollback(&bench->fix.core);
+    assert_string_equal(error.field, field);
+    assert_non_null(strstr(error.text, word));
+}
+
+static void test_signed(void **state)
+{
+    struct bench *bench = *state;
+    trust(bench, KEY_2 KEY_1);
+    bench->fix.core.settings.require_signature = true;
+    struct ota_upload_row row = describe_signed(bench, BY_KEY_1);
+    struct ota_firmware_row made = upload(bench, &row, SIGNED_BYTES);
+    assert_string_equal(made.signature, BY_KEY_1);
+    assert_int_equal(made.order, SIGNED_ORDER);
+}
+
+static void test_signed_otherwise(void **state)
+{
+    struct bench *bench = *state;
+    trust(bench, KEY_1);
+    struct ota_product *window = fixture_product(&bench->fix, "window");
+    const struct ota_upload_row good = describe_signed(bench, BY_KEY_1);
+    struct ota_upload_row others[] = {good, good, good, good, good};
+    others[0].product_id = window->id;
+    strcpy(others[1].version, "3.1");
+    others[2].order++;
+    others[3].size++;
+    others[4].sha256[0] ^= 1;
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        assert_refused(bench, others[i], OTA_BAD_SIGNATURE, "signature", "signing_keys");
+    }
+    assert_refused(bench, describe_signed(bench, BY_KEY_2), OTA_BAD_SIGNATURE, "signature",
+                   "signing_keys");
+}
+
+static void test_signed_without_its_order(void **state)
+{
+    struct bench *bench = *state;
+    trust(bench, KEY_1);
+    struct ota_upload_row row = describe_signed(bench, BY_KEY_1);
+    row.has_order = false;
+    assert_refused(bench, row, OTA_INVALID_REQUEST, "order", "covers the order");
+}
+
+static void test_signed_where_no_key_is_known(void **state)
+{
+    struct bench *bench = *state;
+    assert_refused(bench, describe_signed(bench, BY_KEY_1), OTA_BAD_SIGNATURE, "signature",
+                   "option signing_keys");
+}
+
+static void test_unsigned_while_it_is_required(void **state)
+{
+    struct bench *bench = *state;
+    trust(bench, KEY_1);
+    struct ota_upload_row row = describe(bench, "ann", "4.0", "a", 1);
+    assert_int_equal(announce(bench, &row), OTA_OK);
+    assert_int_equal(send(bench, row.id, 0, "a", 1), OTA_OK);
+    bench->fix.core.settings.require_signature = true;
+    assert_refused(bench, describe(bench, "ann", "5.0", "a", 1), OTA_BAD_SIGNATURE, "signature",
+                   "require_signature");
+    struct ota_firmware_row made; /* what was announced before that became the rule */
+    assert_int_equal(commit(bench, row.id, &made), OTA_BAD_SIGNATURE);
+}
+
+/* Between the announcement and the commit. */
+static void test_a_key_that_was_withdrawn(void **state)
+{
+    struct bench *bench = *state;
+    struct ota_firmware_row made;
+    trust(bench, KEY_1);
+    struct ota_upload_row row = describe_signed(bench, BY_KEY_1);
+    assert_int_equal(announce(bench, &row), OTA_OK);
+    assert_int_equal(send(bench, row.id, 0, SIGNED_BYTES, SIGNED_SIZE), OTA_OK);
+    trust(bench, KEY_2);
+    assert_int_equal(commit(bench, row.id, &made), OTA_BAD_SIGNATURE);
+    trust(bench, KEY_2 KEY_1);
+    assert_int_equal(commit(bench, row.id, &made), OTA_OK);
+}
+
 /* --- removing --------------------------------------------------------------------------------- */
 
 static enum ota_err remove_firmware(struct bench *bench)
@@ -349,6 +463,12 @@ int main(void)
         TEST(test_limits_at_the_end),
         TEST(test_four_uploads_a_user),
         TEST(test_the_same_upload_goes_on),
+        TEST(test_signed),
+        TEST(test_signed_otherwise),
+        TEST(test_signed_without_its_order),
+        TEST(test_signed_where_no_key_is_known),
+        TEST(test_unsigned_while_it_is_required),
+        TEST(test_a_key_that_was_withdrawn),
         TEST(test_remove),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

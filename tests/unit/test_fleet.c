@@ -281,7 +281,7 @@ static void mark_some(struct world *world)
 {
     for (int i = 0; i < DEVICES; i++) {
         if (world->devices[i].present && draw(3) == 0) {
-            ota_fleet_mark_dirty(&world->fleet, find(world, i));
+            ota_fleet_mark(&world->fleet.dirty, find(world, i));
             world->devices[i].dirty = true;
         }
     }
@@ -293,7 +293,7 @@ static void check_sweep(struct world *world)
     uint32_t last = 0;
     size_t count = 0;
     struct ota_device *device;
-    while ((device = ota_fleet_take_dirty(&world->fleet, &at)) != NULL) {
+    while ((device = ota_fleet_take_marked(&world->fleet, &world->fleet.dirty, &at)) != NULL) {
         assert_true(device->id > last); /* in id order, each once */
         last = device->id;
         count++;
@@ -304,7 +304,7 @@ static void check_sweep(struct world *world)
     }
     assert_int_equal(count, 0);
     at = 0;
-    assert_null(ota_fleet_take_dirty(&world->fleet, &at));
+    assert_null(ota_fleet_take_marked(&world->fleet, &world->fleet.dirty, &at));
 }
 
 static void test_dirty_bits(void **state)
@@ -312,7 +312,7 @@ static void test_dirty_bits(void **state)
     struct world *world = new_world();
     (void)state;
     uint32_t at = 0;
-    assert_null(ota_fleet_take_dirty(&world->fleet, &at));
+    assert_null(ota_fleet_take_marked(&world->fleet, &world->fleet.dirty, &at));
     seed = 5;
     for (int i = 0; i < 100; i++) {
         for (int j = 0; j < 20; j++) {

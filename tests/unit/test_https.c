@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "fake_broker.h"
+#include "http_client.h"
 #include "http_fixture.h"
 
 static struct fixture world;
@@ -92,8 +93,11 @@ static int tear_down_group(void **state)
 
 static enum ota_err start(const char *cert, const char *key, struct ota_error *error)
 {
-    struct ota_http_config config = {
-        .listen = "127.0.0.1:0", .certfile = cert, .keyfile = key, .db_path = world.db_path};
+    struct ota_http_config config = {.listen = "127.0.0.1:0",
+                                     .certfile = cert,
+                                     .keyfile = key,
+                                     .db_path = world.db_path,
+                                     .look_ms = FIXTURE_LOOK_MS};
     memset(error, 0, sizeof *error);
     memcpy(config.url_key, world.meta.url_key, sizeof config.url_key);
     return ota_http_start(&config, &world.http, error);
@@ -204,6 +208,30 @@ static void test_stops_with_open_connections(void **state)
     assert_int_equal(fixture_descriptors(), before);
 }
 
+/* The handshake counts: ten seconds from the connection to a whole request. */
+static void test_slow_handshake(void **state)
+{
+    (void)state;
+    struct ota_error error;
+
+    fake_broker_reset();
+    assert_int_equal(start(certfile, keyfile, &error), OTA_OK);
+    int silent = client_connect(ota_http_port(world.http), 0);
+    int trickling = client_connect(ota_http_port(world.http), 0);
+    fixture_await_look();
+    for (int i = 0; i < 9; i++) {
+        client_say_bytes(trickling, i == 0 ? "\x16\x03\x01\x01" : "\x01", i == 0 ? 4 : 1);
+        fake_broker_advance(1000);
+        fixture_await_look();
+        assert_false(client_is_closed(silent, 0) || client_is_closed(trickling, 0));
+    }
+    fake_broker_advance(1000);
+    assert_true(client_is_closed(silent, 5000) && client_is_closed(trickling, 5000));
+    (void)close(silent);
+    (void)close(trickling);
+    ota_http_stop(world.http);
+}
+
 static void test_bad_certificates(void **state)
 {
     (void)state;
@@ -243,6 +271,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_downloads),
         cmocka_unit_test(test_stops_with_open_connections),
+        cmocka_unit_test(test_slow_handshake),
         cmocka_unit_test(test_bad_certificates),
     };
     return cmocka_run_group_tests(tests, set_up_group, tear_down_group);

@@ -38,6 +38,9 @@ static void test_defaults(void **state)
     assert_int_equal(options.max_firmware_size, 10485760);
     assert_int_equal(options.max_firmware_per_product, 50);
     assert_string_equal(options.download_listen, "0.0.0.0:8080");
+    assert_int_equal(options.keep_history_days, 400);
+    assert_int_equal(options.keep_audit_days, 400);
+    assert_string_equal(options.backup_dir, "");
     assert_string_equal(options.synchronous, "normal");
     assert_string_equal(options.acl_fallback, "defer");
     ota_options_free(&options);
@@ -77,6 +80,10 @@ static void test_numbers(void **state)
         assert_refused("upgrade_timeout", bad[i]);
     }
     assert_refused("notice_interval", "0");
+    assert_taken("keep_history_days", "0");
+    assert_taken("keep_audit_days", "36500");
+    assert_refused("keep_audit_days", "36501");
+    assert_refused("keep_history_days", "-1");
     assert_refused("max_firmware_size", "0");
     assert_refused("max_devices_per_product", "0");
     assert_refused("max_firmware_per_product", "0");
@@ -161,6 +168,25 @@ static void test_certificate_and_key(void **state)
     ota_options_free(&options);
 }
 
+static void test_signatures(void **state)
+{
+    static const char *const keys[] = {"download_url", "require_signature", "signing_keys"};
+    static const char *const values[] = {URL, "true", "/a.pub,/b.pub"};
+    struct ota_options options;
+    (void)state;
+    assert_int_equal(read_two(NULL, NULL, &options, NULL), OTA_OK);
+    assert_string_equal(options.signing_keys, "");
+    assert_false(options.require_signature);
+    ota_options_free(&options);
+    assert_taken("signing_keys", "/a.pub");
+    assert_taken("require_signature", "false");
+    assert_refused("require_signature", "true"); /* without a key */
+    assert_refused("require_signature", "yes");
+    assert_int_equal(ota_options_read(keys, values, 3, &options, NULL), OTA_OK);
+    assert_true(options.require_signature);
+    ota_options_free(&options);
+}
+
 static void test_unknown_options(void **state)
 {
     (void)state;
@@ -194,6 +220,7 @@ int main(void)
         cmocka_unit_test(test_urls),
         cmocka_unit_test(test_a_url_is_wanted),
         cmocka_unit_test(test_certificate_and_key),
+        cmocka_unit_test(test_signatures),
         cmocka_unit_test(test_unknown_options),
         cmocka_unit_test(test_the_last_one_counts),
     };

@@ -11,10 +11,11 @@
 #include <string.h>
 
 #include "../../cli/args.h"
+#include "../../cli/pace.h"
 #include "../../cli/request.h"
 #include "../../cli/verb.h"
 
-#define WORDS_MAX 16
+#define WORDS_MAX 20
 
 /* Reads a command line, words apart by single spaces. */
 static enum ota_exit read_line(const char *line, struct ota_job *job, struct ota_failure *failure)
@@ -108,6 +109,71 @@ static void test_structures(void **state)
           "{}");
 }
 
+static void test_batches(void **state)
+{
+    (void)state;
+    check("batch create p 1 --stage 1% --stage 0.5%:min=95%:soak=2h:manual,50:auto "
+          "--threshold 10%/50 --rate 9",
+          "createBatch",
+          "{\"product\":\"p\",\"version\":\"1\",\"stages\":[{\"percent\":1},{\"percent\":0.5,"
+          "\"minSuccessPercent\":95,\"soakSeconds\":7200,\"advance\":\"manual\"},{\"count\":50,"
+          "\"advance\":\"auto\"}],\"failureThreshold\":{\"percent\":10,\"minFinished\":50},"
+          "\"ratePerMinute\":9}",
+          "{}");
+    check("batch create p 1 --retry 3:60:on=timeout,-1 --expire-at 2026-12-01T08:00Z",
+          "createBatch",
+          "{\"product\":\"p\",\"version\":\"1\",\"retry\":{\"max\":3,\"delaySeconds\":60,"
+          "\"on\":[\"timeout\",-1]},\"expireAt\":1796112000000}",
+          "{}");
+    check("batch create p 1 --from-version 1,2 --from-version 3 --device a --device b,c --offline",
+          "createBatch", "{\"product\":\"p\",\"version\":\"1\"}",
+          "{\"fromVersion\":[\"1\",\"2\",\"3\"],\"device\":[\"a\",\"b\",\"c\"],"
+          "\"online\":false}");
+    check("batch add 7 a b,c", "addBatchDevices", "{\"batch\":7,\"devices\":[\"a\",\"b\",\"c\"]}",
+          "{}");
+    check("batch add 7 --devices-from -", "addBatchDevices", "{\"batch\":7}",
+          "{\"devicesFrom\":\"-\"}");
+    check("batch list --state paused", "listBatches", "{\"state\":\"paused\"}", "{}");
+}
+
+static void test_bad_batches(void **state)
+{
+    (void)state;
+    check_bad("batch add 7", "devices", "missing");
+    check_bad("batch add 7 a,,b", "devices", "names of 1-48");
+    check_bad("batch create p 1 --stage 10%:soak=1w", "stages", "10% or 500");
+    check_bad("batch create p 1 --stage 1,,5", "stages", "10% or 500");
+    check_bad("batch create p 1 --threshold 10%", "failureThreshold", "10%/50");
+    check_bad("batch create p 1 --expire-at 2026-02-31T08:00", "expireAt", "a local time");
+    check_bad("batch create p 1 --expire-at +2", "expireAt", "a local time");
+    check_bad("batch create p 1 --expire-at 1764003792", "expireAt", "Unix milliseconds");
+    check_bad("batch create p 1 --retry 3:60:often", "retry", "max=0-10");
+    check_bad("batch create p 1 --offline=yes", "online", "takes no value");
+    check_bad("batch create p 1 --rate 1 --rate-per-minute 1", "ratePerMinute", "twice");
+    check_bad("batch cancel 1 --running stop", "running", "finish or cancel");
+}
+
+static void test_the_pace_is_that_of_the_last_minute(void **state)
+{
+    (void)state;
+    struct ota_pace pace = {0};
+    assert_true(ota_pace_per_minute(&pace) < 0);
+    for (int64_t second = 0; second <= 600; second++) {
+        /* One a second, and from the fifth minute on two. */
+        ota_pace_note(&pace, second * 1000, second <= 300 ? second : 2 * second - 300);
+        ota_pace_note(&pace, second * 1000 + 10, second <= 300 ? second : 2 * second - 300);
+        if (second == 2) {
+            assert_true(ota_pace_per_minute(&pace) < 0);
+        }
+        if (second == 100) {
+            assert_in_range(ota_pace_per_minute(&pace), 59, 61);
+        }
+    }
+    assert_in_range(ota_pace_per_minute(&pace), 118, 122);
+    ota_pace_note(&pace, 601000, 3); /* failed devices try again */
+    assert_true(ota_pace_per_minute(&pace) < 0);
+}
+
 static void test_what_the_server_never_sees(void **state)
 {
     (void)state;
@@ -186,6 +252,9 @@ int main(void)
         cmocka_unit_test(test_options_stand_anywhere),
         cmocka_unit_test(test_bools),
         cmocka_unit_test(test_structures),
+        cmocka_unit_test(test_batches),
+        cmocka_unit_test(test_bad_batches),
+        cmocka_unit_test(test_the_pace_is_that_of_the_last_minute),
         cmocka_unit_test(test_what_the_server_never_sees),
         cmocka_unit_test(test_bad_values),
         cmocka_unit_test(test_bad_lines),

@@ -127,6 +127,10 @@ static bool is_allowed_scan(const char *detail, const char *sql)
         const char *sql; /* how the statement begins; NULL: any */
     } allowed[] = {
         {"SCAN device", "SELECT id, product_id, name, hold, version, last_seen_at"},
+        {"SCAN device USING INDEX device_tried_again", NULL},
+        {"SCAN task USING COVERING INDEX task_by_device", "SELECT device_id, max(id)"},
+        {"SCAN batch", "SELECT id, product_id, firmware_id, version, mode"}, /* at start */
+        {"SCAN batch_stage", "SELECT batch_id, percent, count"},
         {"SCAN upload", NULL},          /* 4 a user */
         {"SCAN product_version", NULL}, /* at start */
         {"SCAN product USING COVERING INDEX product_doomed", NULL},

@@ -125,7 +125,80 @@ static void test_device_gateway(void **state)
     assert_int_equal(row.gateway_id, 0);
 }
 
-static void test_device_delete(void **state)
+static int64_t count_rows(struct store_fixture *fix)
+{
+    return fix_int(fix, "SELECT (SELECT count(*) FROM event) + (SELECT count(*) FROM task) + "
+                        "(SELECT count(*) FROM device_version) + (SELECT count(*) FROM device) + "
+                        "(SELECT count(*) FROM product)");
+}
+
+static void purge_some(struct store_fixture *fix, int rows, bool *left)
+{
+    fix_begin(fix);
+    int64_t before = fix_int(fix, "SELECT total_changes()");
+    assert_int_equal(ota_product_purge(fix->store, rows, left, &fix->error), OTA_OK);
+    /* Beside what it deletes it notes where it stands in a task. */
+    assert_true(fix_int(fix, "SELECT total_changes()") - before <= 2 * rows);
+    fix_commit(fix);
+}
+
+/* Out of sight at once, and its name is free; its rows go in slices of any size, over a restart. */
+static void test_a_deleted_device_goes_in_slices(void **state)
+{
+    static const int budgets[] = {1, 2, 3, 7, 1000};
+    struct store_fixture *fix = *state;
+    for (size_t i = 0; i < sizeof budgets / sizeof *budgets; i++) {
+        char name[8];
+        int64_t gone = 0;
+        struct ota_device_row row;
+        (void)snprintf(name, sizeof name, "p%zu", i);
+        int64_t product = fix_full_product(fix, name, &gone);
+        fix_begin(fix);
+        assert_int_equal(ota_device_doom(fix->store, gone, &fix->error), OTA_OK);
+        fix_commit(fix);
+        int64_t rows = count_rows(fix);
+        assert_true(fix_device(fix, product, "d2") > gone);
+        struct fix_seen seen = {0};
+        assert_int_equal(ota_device_load(fix->store, note_device, &seen, &fix->error), OTA_OK);
+        assert_int_equal(seen.count, 3 * (i + 1));
+        bool left = true;
+        purge_some(fix, budgets[i], &left);
+        fix_close(fix);
+        assert_int_equal(fix_open(fix), OTA_OK);
+        while (left) {
+            purge_some(fix, budgets[i], &left);
+        }
+        assert_int_equal(ota_device_get(fix->store, gone, &row, NULL), OTA_NOT_FOUND);
+        /* the device, 2 tasks of 3 entries, 1 version, the place where it lay; and the new one */
+        assert_int_equal(rows + 1 - count_rows(fix), 1 + 2 * 4 + 2 + 1);
+        assert_int_equal(fix_int(fix, "SELECT count(*) FROM pragma_foreign_key_check"), 0);
+    }
+}
+
+/* The tasks of a device that goes still name the product that it was in. */
+static void test_device_and_product_go_together(void **state)
+{
+    struct store_fixture *fix = *state;
+    int64_t kept = 0;
+    int64_t gone = 0;
+    int64_t image = 0;
+    (void)fix_full_product(fix, "kept", &kept);
+    int64_t rows = count_rows(fix);
+    int64_t product = fix_full_product(fix, "gone", &gone);
+    (void)fix_firmware(fix, product, "9.0", 10, &image);
+    bool left = true;
+    fix_begin(fix);
+    assert_int_equal(ota_device_doom(fix->store, gone, &fix->error), OTA_OK);
+    assert_int_equal(ota_product_doom(fix->store, product, &fix->error), OTA_OK);
+    fix_commit(fix);
+    while (left) {
+        purge_some(fix, 5, &left);
+    }
+    assert_int_equal(count_rows(fix), rows);
+    assert_int_equal(fix_int(fix, "SELECT count(*) FROM pragma_foreign_key_check"), 0);
+}
+
+static void test_device_doom(void **state)
 {
     struct store_fixture *fix = *state;
     struct ota_device_row row;
@@ -137,14 +210,18 @@ static void test_device_delete(void **state)
     fix_commit(fix);
     struct ota_task_row task = fix_task(fix, gateway, 1);
     fix_begin(fix);
-    assert_int_equal(ota_device_delete(fix->store, gateway, &fix->error), OTA_CONFLICT);
+    assert_int_equal(ota_device_doom(fix->store, gateway, &fix->error), OTA_CONFLICT);
     assert_non_null(strstr(fix->error.text, "unfinished"));
     ota_store_rollback(fix->store);
     fix_change(fix, &task, OTA_CANCELLED);
     fix_begin(fix);
-    assert_int_equal(ota_device_delete(fix->store, gateway, &fix->error), OTA_OK);
-    assert_int_equal(ota_device_delete(fix->store, gateway, NULL), OTA_NOT_FOUND);
+    assert_int_equal(ota_device_doom(fix->store, gateway, &fix->error), OTA_OK);
+    assert_int_equal(ota_device_doom(fix->store, NO_ROW, NULL), OTA_NOT_FOUND);
     fix_commit(fix);
+    bool left = true;
+    while (left) {
+        purge_some(fix, 10, &left);
+    }
     assert_int_equal(ota_device_get(fix->store, gateway, &row, NULL), OTA_NOT_FOUND);
     assert_int_equal(ota_device_get(fix->store, member, &row, &fix->error), OTA_OK);
     assert_int_equal(row.gateway_id, 0);
@@ -156,10 +233,8 @@ static void test_device_delete(void **state)
 
 static bool note_loaded(void *data, const struct ota_device_row *row)
 {
-    if (row->last_task != 0) {
-        assert_string_equal(row->version, "2.0");
-        assert_true(row->product_id != 0);
-    }
+    assert_string_equal(row->version, strcmp(row->name, "d9") == 0 ? "" : "2.0");
+    assert_true(row->product_id != 0);
     return fix_note(data, row->id, row->name);
 }
 
@@ -421,13 +496,21 @@ static void test_task(void **state)
     assert_int_equal(ota_task_get(fix->store, row.id, &read, &fix->error), OTA_OK);
     assert_same_task(&read, &row);
     assert_int_equal(ota_device_get(fix->store, device, &device_row, &fix->error), OTA_OK);
-    assert_int_equal(device_row.last_task, row.id);
+    assert_int_equal(device_row.last_task, 0); /* it is the newest one */
     assert_int_equal(ota_task_get(fix->store, NO_ROW, &read, NULL), OTA_NOT_FOUND);
     fix_begin(fix);
     row = full_task(NO_ROW);
     assert_int_equal(ota_task_insert(fix->store, &row, NULL), OTA_NOT_FOUND);
     assert_int_equal(row.id, 0);
     ota_store_rollback(fix->store);
+}
+
+/* What the device's row says: 0 where the newest one is the last. */
+static int64_t last_task_of(struct store_fixture *fix, int64_t device)
+{
+    struct ota_device_row row;
+    assert_int_equal(ota_device_get(fix->store, device, &row, &fix->error), OTA_OK);
+    return row.last_task;
 }
 
 static void test_one_unfinished_task(void **state)
@@ -451,9 +534,63 @@ static void test_one_unfinished_task(void **state)
     ota_store_rollback(fix->store);
     fix_change(fix, &second, OTA_CANCELLED);
     fix_change(fix, &first, OTA_WAITING);
-    struct ota_device_row row;
-    assert_int_equal(ota_device_get(fix->store, device, &row, &fix->error), OTA_OK);
-    assert_int_equal(row.last_task, first.id);
+    assert_int_equal(last_task_of(fix, device), first.id);
+}
+
+/* What was told last of the device when all last tasks are read. */
+struct last_task {
+    int64_t device;
+    int64_t task;
+};
+
+static bool note_last(void *data, int64_t device_id, int64_t task_id)
+{
+    struct last_task *last = data;
+    if (last->device == device_id) {
+        last->task = task_id;
+    }
+    return true;
+}
+
+static int64_t loaded_last(struct store_fixture *fix, int64_t device)
+{
+    struct last_task last = {.device = device};
+    assert_int_equal(ota_task_load_last(fix->store, note_last, &last, &fix->error), OTA_OK);
+    return last.task;
+}
+
+/* The newest task is the last one, until an older one is tried again, until there is a newer one.
+ */
+static void test_last_task(void **state)
+{
+    struct store_fixture *fix = *state;
+    int64_t product = fix_product(fix, "door");
+    int64_t device = fix_device(fix, product, "d1");
+    int64_t other = fix_device(fix, product, "d2");
+    assert_int_equal(loaded_last(fix, device), 0);
+    struct ota_task_row first = fix_task(fix, device, 1);
+    fix_change(fix, &first, OTA_FAILED);
+    struct ota_task_row others = fix_task(fix, other, 1);
+    struct ota_task_row second = fix_task(fix, device, 1);
+    assert_int_equal(loaded_last(fix, device), second.id);
+    assert_int_equal(loaded_last(fix, other), others.id);
+    fix_change(fix, &second, OTA_FAILED);
+    assert_int_equal(last_task_of(fix, device), 0);
+    fix_change(fix, &first, OTA_WAITING);
+    assert_int_equal(loaded_last(fix, device), first.id);
+    fix_change(fix, &first, OTA_MESSAGE_SENT);
+    fix_change(fix, &first, OTA_FAILED);
+    assert_int_equal(loaded_last(fix, device), first.id);
+    fix_change(fix, &second, OTA_WAITING); /* the newest again */
+    assert_int_equal(last_task_of(fix, device), 0);
+    assert_int_equal(loaded_last(fix, device), second.id);
+    fix_change(fix, &second, OTA_FAILED);
+    fix_change(fix, &first, OTA_WAITING);
+    fix_change(fix, &first, OTA_CANCELLED);
+    struct ota_task_row third = fix_task(fix, device, 1);
+    assert_int_equal(last_task_of(fix, device), 0);
+    assert_int_equal(loaded_last(fix, device), third.id);
+    assert_int_equal(loaded_last(fix, other), others.id);
 }
 
 static void test_task_status_and_end_agree(void **state)
@@ -729,7 +866,9 @@ int main(void)
         TEST(test_device_update),
         TEST(test_device_versions),
         TEST(test_device_gateway),
-        TEST(test_device_delete),
+        TEST(test_a_deleted_device_goes_in_slices),
+        TEST(test_device_and_product_go_together),
+        TEST(test_device_doom),
         TEST(test_device_load),
         TEST(test_device_list_pages),
         TEST(test_device_list_prefix),
@@ -737,6 +876,7 @@ int main(void)
         TEST(test_device_list_is_bounded),
         TEST(test_task),
         TEST(test_one_unfinished_task),
+        TEST(test_last_task),
         TEST(test_task_status_and_end_agree),
         TEST(test_task_change),
         TEST(test_task_change_is_cheap),

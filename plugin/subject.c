@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "subject.h"
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "util/names.h"
+
+/* What is named by a number: in the fields of a command, and in answers. */
+static const char *const numbered[] = {"task", "batch", "upload"};
+
+#define NUMBERED (sizeof numbered / sizeof numbered[0])
+
+static void append(char *text, size_t size, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void append(char *text, size_t size, const char *format, ...)
+{
+    size_t used = strlen(text);
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text + used, size - used, format, args);
+    va_end(args);
+}
+
+static const char *legal(const json_t *fields, const char *key,
+                         bool (*rule)(const char *text, size_t len))
+{
+    const json_t *value = json_object_get(fields, key);
+    const char *text = json_string_value(value);
+    return text != NULL && rule(text, json_string_length(value)) ? text : NULL;
+}
+
+static void add_names(const json_t *fields, char *text, size_t size)
+{
+    const char *product = legal(fields, "product", ota_name_is_product);
+    const char *device = legal(fields, "device", ota_name_is_device);
+    const char *version = legal(fields, "version", ota_name_is_version);
+    if (product == NULL) {
+        return;
+    }
+    append(text, size, "%s", product);
+    if (device != NULL) {
+        append(text, size, "/%s", device);
+    }
+    if (version != NULL) {
+        append(text, size, " %s", version);
+    }
+}
+
+static void add_numbers(const json_t *fields, char *text, size_t size)
+{
+    for (size_t i = 0; i < NUMBERED; i++) {
+        const json_t *value = json_object_get(fields, numbered[i]);
+        if (json_is_integer(value)) {
+            append(text, size, "%s%s %lld", text[0] != '\0' ? " " : "", numbered[i],
+                   (long long)json_integer_value(value));
+        }
+    }
+}
+
+/* {"upload": 2}, {"task": {"task": 7, …}}, {"path": "/backups/ota.db"} */
+static void add_made(const json_t *fields, const json_t *data, char *text, size_t size)
+{
+    for (size_t i = 0; i < NUMBERED; i++) {
+        const json_t *value = json_object_get(data, numbered[i]);
+        if (json_is_object(value)) {
+            value = json_object_get(value, numbered[i]);
+        }
+        if (json_is_integer(value) && json_object_get(fields, numbered[i]) == NULL) {
+            append(text, size, " (%s %lld)", numbered[i], (long long)json_integer_value(value));
+        }
+    }
+    const char *path = json_string_value(json_object_get(data, "path"));
+    const char *slash = path != NULL ? strrchr(path, '/') : NULL;
+    if (slash != NULL) {
+        append(text, size, "%s", slash + 1);
+    }
+}
+
+void ota_subject_of(const json_t *fields, const json_t *data, char *text, size_t size)
+{
+    text[0] = '\0';
+    add_names(fields, text, size);
+    add_numbers(fields, text, size);
+    add_made(fields, data, text, size);
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "desk.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../plugin/broker.h"
+
+#define TICKS_MAX 10000
+
+static void take_seat(struct desk *desk)
+{
+    struct ota_core *core = &desk->fix.core;
+    desk->intake = (struct ota_intake){.core = core, .trail = ota_trail_new(core)};
+    desk->around = (struct ota_surroundings){.core = core,
+                                             .access = &desk->access,
+                                             .intake = &desk->intake,
+                                             .dispatch = &desk->fix.dispatch,
+                                             .uploads = ota_uploads_new(core->store),
+                                             .trail = desk->intake.trail,
+                                             .broker_version = "2.0"};
+    desk->control = ota_control_new(&desk->around);
+    assert_non_null(desk->around.uploads);
+    assert_non_null(desk->around.trail);
+    assert_non_null(desk->control);
+}
+
+static void leave_seat(struct desk *desk)
+{
+    ota_control_free(desk->control);
+    ota_uploads_free(desk->around.uploads);
+    ota_trail_free(desk->around.trail);
+}
+
+int desk_setup(void **state)
+{
+    struct desk *desk = calloc(1, sizeof *desk);
+    assert_non_null(desk);
+    fixture_open(&desk->fix);
+    desk->access =
+        (struct ota_access){.fleet = &desk->fix.core.fleet, .prefix = "$ota", .prefix_len = 4};
+    desk->admin = (struct mosquitto){.id = "otactl-1", .username = "ann"};
+    take_seat(desk);
+    *state = desk;
+    return 0;
+}
+
+int desk_teardown(void **state)
+{
+    struct desk *desk = *state;
+    leave_seat(desk);
+    fixture_close(&desk->fix);
+    free(desk);
+    return 0;
+}
+
+void desk_restart(struct desk *desk, bool kill)
+{
+    if (!kill) {
+        ota_trail_finish(desk->around.trail);
+    }
+    leave_seat(desk);
+    fixture_restart(&desk->fix, kill);
+    take_seat(desk);
+}
+
+void desk_send(struct desk *desk, enum ota_role role, const char *command)
+{
+    size_t size = strlen(command) + 64;
+    char *envelope = malloc(size);
+    assert_non_null(envelope);
+    int len = snprintf(envelope, size, "{\"commands\":[{%s}]}", command);
+    fake_broker_clear_messages();
+    ota_control_receive(desk->control, &desk->admin, role, envelope, (size_t)len);
+    free(envelope);
+}
+
+void desk_tick(struct desk *desk)
+{
+    ota_control_tick(desk->control);
+}
+
+json_t *desk_response(void)
+{
+    json_t *root = fixture_last(OTA_CONTROL_RESPONSE);
+    json_t *response = json_incref(json_array_get(json_object_get(root, "responses"), 0));
+    json_decref(root);
+    return response;
+}
+
+json_t *desk_ask(struct desk *desk, enum ota_role role, const char *command)
+{
+    json_t *response = NULL;
+    desk_send(desk, role, command);
+    for (int i = 0; i < TICKS_MAX && response == NULL; i++) {
+        desk_tick(desk);
+        response = desk_response();
+    }
+    assert_non_null(response);
+    return response;
+}
+
+json_t *desk_data(struct desk *desk, const char *command)
+{
+    json_t *response = desk_ask(desk, OTA_ROLE_ADMIN, command);
+    json_t *data = json_incref(json_object_get(response, "data"));
+    if (data == NULL) {
+        fail_msg("%s: %s", command, json_string_value(json_object_get(response, "error")));
+    }
+    json_decref(response);
+    return data;
+}
+
+void desk_good(struct desk *desk, const char *command)
+{
+    json_decref(desk_data(desk, command));
+}
+
+void desk_bad(struct desk *desk, const char *command, const char *code)
+{
+    json_t *response = desk_ask(desk, OTA_ROLE_ADMIN, command);
+    const char *have = json_string_value(json_object_get(response, "code"));
+    if (have == NULL) {
+        fail_msg("%s: wanted %s, and it was done", command, code);
+    }
+    assert_string_equal(have, code);
+    assert_true(json_string_length(json_object_get(response, "error")) > 10);
+    json_decref(response);
+}
+
+void desk_later(struct desk *desk, int64_t ms)
+{
+    fixture_tick(&desk->fix, ms);
+    desk_tick(desk);
+    ota_trail_tick(desk->around.trail);
+}
