@@ -116,18 +116,33 @@ static void print_verbs(const char *noun)
     }
 }
 
+/* "firmware" of "firmware list". */
+static void copy_noun(size_t index, char *out, size_t size)
+{
+    const char *words = ota_verb_at(index).words;
+    (void)snprintf(out, size, "%.*s", (int)strcspn(words, " "), words);
+}
+
+static bool was_before(size_t index, const char *noun)
+{
+    char other[32];
+    bool found = false;
+    for (size_t i = 0; !found && i < index; i++) {
+        copy_noun(i, other, sizeof other);
+        found = strcmp(other, noun) == 0;
+    }
+    return found;
+}
+
 /* Nouns come in the order of the table; a verb that was added stands with its noun. */
 static void print_all_verbs(void)
 {
-    char noun[32] = "";
-    for (size_t i = 0; i < OTA_COMMAND_COUNT; i++) {
-        const char *words = ota_verb_at(i).words;
-        size_t len = strcspn(words, " ");
-        if (strlen(noun) == len && strncmp(noun, words, len) == 0) {
-            continue;
+    for (size_t i = 0; i < ota_verb_count(); i++) {
+        char noun[32];
+        copy_noun(i, noun, sizeof noun);
+        if (!was_before(i, noun)) {
+            print_verbs(noun);
         }
-        (void)snprintf(noun, sizeof noun, "%.*s", (int)len, words);
-        print_verbs(noun);
     }
 }
 
@@ -266,9 +281,11 @@ void ota_help_verb(const struct ota_verb *verb)
 {
     char line[160];
     synopsis(verb, line, sizeof line);
-    (void)printf("Usage: otactl [CONNECTION] %s [OPTIONS]\n", line);
-    (void)printf("%c%s. Role: %s.\n", toupper((unsigned char)verb->help[0]), verb->help + 1,
-                 ota_role_name(verb->command->role));
+    bool local = verb->command == NULL;
+    (void)printf("Usage: otactl %s%s [OPTIONS]\n", local ? "" : "[CONNECTION] ", line);
+    (void)printf(
+        "%c%s. %s%s.\n", toupper((unsigned char)verb->help[0]), verb->help + 1,
+        local ? "Needs no server" : "Role: ", local ? "" : ota_role_name(verb->command->role));
     print_params(verb, true);
     print_params(verb, false);
     print_example(verb);
@@ -291,9 +308,11 @@ static json_t *verb_row(const struct ota_verb *verb)
     for (size_t i = 0; (param = ota_verb_param_at(verb, i)) != NULL; i++) {
         (void)json_array_append_new(params, param_row(verb, param));
     }
-    return json_pack("{s:s, s:s, s:s, s:b, s:s, s:o}", "words", verb->words, "command",
-                     verb->command->name, "role", ota_role_name(verb->command->role), "writes",
-                     (int)verb->command->writes, "help", verb->help, "params", params);
+    const struct ota_command *command = verb->command;
+    return json_pack("{s:s, s:s?, s:s?, s:b, s:s, s:o}", "words", verb->words, "command",
+                     command != NULL ? command->name : NULL, "role",
+                     command != NULL ? ota_role_name(command->role) : NULL, "writes",
+                     command != NULL && command->writes, "help", verb->help, "params", params);
 }
 
 void ota_help_list(bool json)

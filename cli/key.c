@@ -3,6 +3,7 @@
 
 #include <openssl/evp.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "render.h"
 #include "secret.h"
@@ -16,6 +17,7 @@ static enum ota_exit fail_fingerprint(struct ota_failure *failure)
 
 static void tell_next(const char *name, const char *fingerprint)
 {
+    const char *slash = strrchr(name, '/');
     (void)printf(
         "%s.key  the private key: it signs firmware. Keep it where no broker is, with a copy that "
         "is offline.\n"
@@ -24,12 +26,12 @@ static void tell_next(const char *name, const char *fingerprint)
         "\n"
         "Next:\n"
         "  1. Copy %s.pub to the broker's machine and name it in mosquitto.conf:\n"
-        "       plugin_opt_signing_keys /etc/mosquitto/ota/release.pub\n"
+        "       plugin_opt_signing_keys /etc/mosquitto/ota/%s.pub\n"
         "     Restart the broker; otactl info shows the fingerprint.\n"
         "  2. Sign:  otactl firmware add PRODUCT VERSION FILE --sign-key %s.key\n"
         "  3. When all firmware is signed:  plugin_opt_require_signature true\n"
         "  4. Build the public key into devices that check for themselves: docs/signing.md.\n",
-        name, name, fingerprint, name, name);
+        name, name, fingerprint, name, slash != NULL ? slash + 1 : name, name);
 }
 
 static void print_created(const char *name, const char *fingerprint, bool json)

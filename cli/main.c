@@ -33,10 +33,11 @@ static enum ota_exit run_job(const struct ota_args *args, struct ota_settings *s
     struct ota_session session = {.settings = settings};
     struct ota_job job = {0};
     enum ota_exit rc = ota_request_make(args, &job, failure);
-    if (rc == OTA_EXIT_OK) {
+    bool remote = job.verb.command != NULL;
+    if (rc == OTA_EXIT_OK && remote) {
         rc = ota_settings_finish(settings, failure);
     }
-    if (rc == OTA_EXIT_OK) {
+    if (rc == OTA_EXIT_OK && remote) {
         rc = ota_link_new(settings, &session.link, failure);
     }
     if (rc == OTA_EXIT_OK) {

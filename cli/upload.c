@@ -13,6 +13,8 @@
 
 #include "progress.h"
 #include "render.h"
+#include "sign.h"
+#include "util/hex.h"
 #include "util/names.h"
 
 /* Blocks on their way at once: the server works while the next ones travel. */
@@ -105,9 +107,7 @@ static enum ota_exit hash_file(const struct upload *upload, char hex[SHA256_HEX 
         rc = fail_file(upload->path, "cannot be read to its end", failure);
         goto out;
     }
-    for (unsigned i = 0; i < len; i++) {
-        (void)snprintf(hex + (size_t)2 * i, 3, "%02x", digest[i]);
-    }
+    ota_hex(digest, len, hex);
 out:
     free(buffer);
     EVP_MD_CTX_free(context);
@@ -311,6 +311,9 @@ enum ota_exit ota_upload_run(struct ota_session *session, const struct ota_job *
     enum ota_exit rc = open_file(&upload, failure);
     if (rc == OTA_EXIT_OK) {
         rc = describe(&upload, job, &announcement, failure);
+    }
+    if (rc == OTA_EXIT_OK) {
+        rc = ota_sign_announcement(session, job, announcement, failure);
     }
     if (rc == OTA_EXIT_OK) {
         rc = send_all(&upload, announcement, failure);

@@ -7,6 +7,7 @@
 #include "batch_create.h"
 #include "batch_show.h"
 #include "batch_watch.h"
+#include "key.h"
 #include "list.h"
 #include "session.h"
 #include "stats.h"
@@ -25,7 +26,15 @@ static const struct ota_param list_extras[] = {
     END};
 
 static const struct ota_param add_extras[] = {
-    {"file", OTA_LOCAL_PATH, true, 0, 0, "the firmware: a .bin, .tar, .gz or .zip"}, END};
+    {"file", OTA_LOCAL_PATH, true, 0, 0, "the firmware: a .bin, .tar, .gz or .zip"},
+    {"signKey", OTA_LOCAL_PATH, false, 0, 0,
+     "sign it with this private key, which stays here; see key create"},
+    END};
+
+static const struct ota_param key_create_extras[] = {
+    {"name", OTA_LOCAL_PATH, true, 0, 0, "writes NAME.key (private) and NAME.pub"}, END};
+static const struct ota_param key_show_extras[] = {
+    {"file", OTA_LOCAL_PATH, true, 0, 0, "a private key, or one or more public ones"}, END};
 
 #define UNTIL                                                                                      \
     {                                                                                              \
@@ -69,6 +78,9 @@ static const struct ota_param steer_extras[] = {WATCH, UNTIL, END};
 static const char *const list_computed[] = {"limit", NULL};
 static const char *const add_computed[] = {"filename", "size", "sha256", NULL};
 
+/* The verb is no command: it needs no server. */
+#define LOCAL OTA_COMMAND_COUNT
+
 /* Rows that do more than send their one command. Without words: those of the table. */
 static const struct {
     enum ota_command_id id;
@@ -98,6 +110,10 @@ static const struct {
     {OTA_CMD_UPDATE_BATCH, NULL, NULL, NULL, NULL, ota_batch_watch_run_steered},
     {OTA_CMD_GET_BATCH, NULL, NULL, NULL, NULL, ota_batch_show_run},
     {OTA_CMD_GET_STATS, NULL, NULL, NULL, NULL, ota_stats_run},
+    {LOCAL, "key create", "make a pair of keys to sign firmware with", NULL, key_create_extras,
+     ota_key_create_run},
+    {LOCAL, "key show", "the fingerprints of the keys in a file", NULL, key_show_extras,
+     ota_key_show_run},
 };
 
 #define SPECIAL_COUNT (sizeof specials / sizeof specials[0])
@@ -111,7 +127,8 @@ static const struct {
     {"product update", "product update testProduct 'Air quality sensor, 2nd edition'"},
     {"product delete", "product delete testProduct --force"},
     {"product list", "product list"},
-    {"firmware add", "firmware add testProduct 0.0.2 build/app.bin --description 'fixes Wi-Fi'"},
+    {"firmware add", "firmware add testProduct 0.0.2 build/app.bin --description 'fixes Wi-Fi'\n"
+                     "firmware add testProduct 0.0.2 build/app.bin --sign-key release.key"},
     {"device create", "device create testProduct testDevice0 --tags site=berlin,canary"},
     {"device update", "device update testProduct testDevice0 --hold"},
     {"device list", "device list testProduct --version 0.0.1 --online"},
@@ -135,6 +152,8 @@ static const struct {
     {"batch cancel", "batch cancel 7 --running cancel"},
     {"stats", "stats --product testProduct\nstats --batch 7"},
     {"info", "info --json"},
+    {"key create", "key create release-2025"},
+    {"key show", "key show release.key"},
 };
 
 size_t ota_verb_count(void)
@@ -185,7 +204,7 @@ static struct ota_verb make_added(size_t nth)
     struct ota_verb verb = {0};
     for (size_t i = 0; i < SPECIAL_COUNT; i++) {
         if (specials[i].words != NULL && nth-- == 0) {
-            verb.command = ota_command(specials[i].id);
+            verb.command = specials[i].id != LOCAL ? ota_command(specials[i].id) : NULL;
             verb.words = specials[i].words;
             verb.help = specials[i].help;
             make_special(i, &verb);
@@ -246,7 +265,8 @@ static bool is_computed(const struct ota_verb *verb, const char *key)
 
 const struct ota_param *ota_verb_param_at(const struct ota_verb *verb, size_t index)
 {
-    for (const struct ota_param *p = verb->command->params; p->key != NULL; p++) {
+    const struct ota_param *of_server = verb->command != NULL ? verb->command->params : NULL;
+    for (const struct ota_param *p = of_server; p != NULL && p->key != NULL; p++) {
         if (!is_computed(verb, p->key) && index-- == 0) {
             return p;
         }

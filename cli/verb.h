@@ -17,7 +17,7 @@ struct ota_session;
 struct ota_job;
 
 struct ota_verb {
-    const struct ota_command *command;
+    const struct ota_command *command; /* NULL: it needs no server */
     const char *words;
     const char *help;
     const char *example;            /* what follows "otactl", or NULL: made from the parameters */

@@ -18,22 +18,23 @@ LAYERS = {
     "table": ("command_table.*", "util table"),
     "store": ("store/*", "util store"),
     "seam": ("broker.h", "util"),
-    "pure": ("upgrade.*", "util pure"),
+    "pure": ("upgrade.* rollout.* target.*", "util table pure"),
     "url": ("download.* grant.*", "util store url"),
-    "memory": ("fleet.*", "util store pure memory"),
+    "memory": ("fleet.* batch.* heap.*", "util store pure memory"),
     "core": ("core.*", "util store seam pure memory core"),
     "told": ("events.* notice.*", "util store seam pure url memory core told"),
     "moves": ("tasks.*", "util store seam pure url memory core told moves"),
     "domain": (
-        "rollout.* firmware.* dispatch.* devices.* uploads.* load.*",
+        "batches.* prepare.* firmware.* dispatch.* devices.* uploads.* load.* trail.* retention.*",
         "util table store seam pure url memory core told moves domain",
     ),
     "http": (
-        "http.* certificate.* image_cache.* listen.* transfers.*",
+        "http.* server.* guests.* addresses.* link.* pace.* shape.* worker.* "
+        "certificate.* image_cache.* listen.*",
         "util store seam url http",
     ),
     "door": (
-        "access.* intake.* report*.* control.* fields.* presence.* roles.* commands/*",
+        "access.* intake.* report*.* control.* fields.* presence.* roles.* subject.* commands/*",
         "util table store seam pure url memory core told moves domain http door",
     ),
     "glue": (
@@ -51,7 +52,7 @@ SEAMS = {
     "mosquitto_plugin.h": "plugin/plugin.c plugin/broker_mosquitto.c",
     "mosquitto.h": "plugin/plugin.c plugin/broker_mosquitto.c cli/* sim/*",
     "sqlite3.h": "plugin/store/*",
-    "microhttpd.h": "plugin/http.c",
+    "microhttpd.h": "plugin/http.c plugin/server.c",
     "curl/curl.h": "cli/* sim/*",
 }
 

@@ -307,7 +307,7 @@ def test_four_uploads_a_user(broker):
 def test_a_signature_without_a_key_to_check_it(admin, product):
     before = read_all(admin)
     refuse(admin, "addFirmware", "bad_signature", "signature",
-           **announce(product, "1", b"x", signature=base64_of(b"\0" * 64)))
+           **announce(product, "1", b"x", order=1, signature=base64_of(b"\0" * 64)))
     for bad in ("", "AAAA", "=" * 88, "*" * 88, base64_of(b"\0" * 63), 1):
         refuse(admin, "addFirmware", "invalid_request", "signature",
                **announce(product, "1", b"x", signature=bad))
