@@ -102,10 +102,6 @@ static enum ota_err check_signature(const struct ota_core *core, const struct ot
                                    "require_signature): otactl firmware add --sign-key signs it")
                    : OTA_OK;
     }
-    if (!row->has_order) {
-        return ota_error_set(error, OTA_INVALID_REQUEST, "order",
-                             "a signature covers the order: send the one that was signed");
-    }
     if (core->settings.signing_keys == NULL) {
         return ota_error_set(error, OTA_BAD_SIGNATURE, "signature",
                              "this server has no keys to check a signature with: name them in "
@@ -151,10 +147,28 @@ static enum ota_err check_limits(struct ota_core *core, const struct ota_upload_
     return err;
 }
 
+/* A signature covers the order: the one that is left to us can't wait for the commit. */
+static enum ota_err fix_order(struct ota_core *core, struct ota_upload_row *row,
+                              struct ota_error *error)
+{
+    if (row->signature[0] == '\0' || row->has_order) {
+        return OTA_OK;
+    }
+    int count;
+    int64_t highest;
+    enum ota_err err = ota_firmware_count(core->store, row->product_id, &count, &highest, error);
+    row->has_order = true;
+    row->order = err == OTA_OK ? highest + 1 : 0;
+    return err;
+}
+
 enum ota_err ota_firmware_announce(struct ota_core *core, struct ota_upload_row *row,
                                    struct ota_error *error)
 {
-    enum ota_err err = check_limits(core, row, error);
+    enum ota_err err = fix_order(core, row, error);
+    if (err == OTA_OK) {
+        err = check_limits(core, row, error);
+    }
     if (err != OTA_OK) {
         return err;
     }

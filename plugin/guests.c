@@ -93,7 +93,7 @@ static void set_weak(struct ota_guests *guests, struct ota_guest *guest, bool we
 
 static bool is_busy(enum ota_guest_state state)
 {
-    return state == OTA_GUEST_ASKED || state == OTA_GUEST_ANSWERING;
+    return state == OTA_GUEST_ASKED;
 }
 
 static void set_state(struct ota_guests *guests, struct ota_guest *guest,
@@ -155,7 +155,7 @@ static bool replace(struct ota_guests *guests, struct ota_guest *guest)
     if (guest == NULL) {
         return false;
     }
-    bool slow = guest->state == OTA_GUEST_ANSWERING || guest->state == OTA_GUEST_DRAINING;
+    bool slow = guest->state == OTA_GUEST_ASKED || guest->state == OTA_GUEST_DRAINING;
     let_go(guests, guest);
     guests->counts.replaced++;
     ota_link_drop(guest->fd, slow);
@@ -256,26 +256,22 @@ void ota_guests_ask(struct ota_guests *guests, struct ota_guest *guest, int64_t 
         set_cut(guests, guest, ota_link_has_unsent(guest->fd) ? OTA_CUT_NOW : OTA_CUT_NOT);
     }
     set_key(guests, guest, key);
+    atomic_store_explicit(&guest->answering, false, memory_order_relaxed);
     set_state(guests, guest, OTA_GUEST_ASKED, now);
     pthread_mutex_unlock(&guests->lock);
 }
 
-void ota_guests_answer(struct ota_guests *guests, struct ota_guest *guest, int64_t now)
+void ota_guest_answer(struct ota_guest *guest)
 {
-    pthread_mutex_lock(&guests->lock);
-    set_state(guests, guest, OTA_GUEST_ANSWERING, now);
-    pthread_mutex_unlock(&guests->lock);
+    atomic_store_explicit(&guest->answering, true, memory_order_relaxed);
 }
 
+/* Whether the kernel has sent it all is for the next look to see: here it would cost a system call
+ * for each request. */
 void ota_guests_rest(struct ota_guests *guests, struct ota_guest *guest, int64_t now)
 {
-    bool unsent = ota_link_has_unsent(guest->fd);
-
     pthread_mutex_lock(&guests->lock);
-    set_state(guests, guest, unsent ? OTA_GUEST_DRAINING : OTA_GUEST_IDLE, now);
-    if (!unsent) {
-        ota_pace_rest(&guest->pace);
-    }
+    set_state(guests, guest, OTA_GUEST_DRAINING, now);
     pthread_mutex_unlock(&guests->lock);
 }
 
@@ -303,7 +299,7 @@ static void look_at(struct look *look)
     if (look->state == OTA_GUEST_DRAINING) {
         look->unsent = ota_link_has_unsent(look->guest->fd);
     }
-    if (look->state != OTA_GUEST_NEW && look->state != OTA_GUEST_ASKED) { /* time tells them all */
+    if (look->state != OTA_GUEST_NEW) { /* of whom time tells it all */
         look->known = ota_link_traffic(look->guest->fd, &look->taken, &look->sent);
     }
 }
@@ -426,9 +422,9 @@ static void judge(struct ota_guests *guests, struct look *look, int64_t now)
         }
         break;
     case OTA_GUEST_ASKED:
-        break;
-    case OTA_GUEST_ANSWERING:
-        judge_pace(guests, look, now);
+        if (atomic_load_explicit(&guest->answering, memory_order_relaxed)) {
+            judge_pace(guests, look, now);
+        }
         break;
     case OTA_GUEST_DRAINING:
         if (look->unsent) {

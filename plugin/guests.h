@@ -19,6 +19,7 @@
 #ifndef OTA_GUESTS_H
 #define OTA_GUESTS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -43,11 +44,10 @@ struct ota_guest_rules {
 #define OTA_GUESTS_LEAVING 32
 
 enum ota_guest_state {
-    OTA_GUEST_NEW,       /* its first request isn't whole */
-    OTA_GUEST_ASKED,     /* it waits for us */
-    OTA_GUEST_ANSWERING, /* it is being sent an answer */
-    OTA_GUEST_DRAINING,  /* the kernel has what is left of the answer */
-    OTA_GUEST_IDLE       /* it has its answer */
+    OTA_GUEST_NEW,      /* its first request isn't whole */
+    OTA_GUEST_ASKED,    /* it waits for us, or is being sent its answer */
+    OTA_GUEST_DRAINING, /* the kernel has what is left of the answer, if anything is */
+    OTA_GUEST_IDLE      /* it has its answer */
 };
 
 enum ota_guest_cut { OTA_CUT_NOT, OTA_CUT_IF_UNSENT, OTA_CUT_NOW };
@@ -63,10 +63,11 @@ struct ota_guest {
     int64_t key; /* what its latest request is about: a task; 0: nothing that is ever cut */
     enum ota_guest_state state;
     enum ota_guest_cut cut;
-    unsigned turn;    /* changes with each change of state */
-    int64_t since;    /* in this state */
-    int64_t begun_at; /* idle: when the first byte of the next request was seen; 0: none */
-    uint64_t read;    /* bytes of it that belong to requests which are whole */
+    unsigned turn;         /* changes with each change of state */
+    int64_t since;         /* in this state */
+    int64_t begun_at;      /* idle: when the first byte of the next request was seen; 0: none */
+    uint64_t read;         /* bytes of it that belong to requests which are whole */
+    atomic_bool answering; /* asked: the answer is on its way */
     struct ota_pace pace;
     bool weak;
     bool gone;   /* it was told to close, and has no place any more */
@@ -78,7 +79,7 @@ struct ota_guests;
 
 struct ota_guest_counts {
     int present;          /* with a place */
-    int busy;             /* of these and those that are gone: asked or answering */
+    int busy;             /* of these and those that are gone: asked */
     uint64_t turned_away; /* for want of a place */
     uint64_t replaced;    /* weak ones, for newcomers */
     uint64_t late;        /* without a whole request in time */
@@ -106,7 +107,7 @@ void ota_guests_leave(struct ota_guests *guests, struct ota_guest *guest);
 void ota_guests_ask(struct ota_guests *guests, struct ota_guest *guest, int64_t key, size_t size,
                     int64_t now);
 /* The answer is on its way. */
-void ota_guests_answer(struct ota_guests *guests, struct ota_guest *guest, int64_t now);
+void ota_guest_answer(struct ota_guest *guest);
 /* The kernel has all of it. */
 void ota_guests_rest(struct ota_guests *guests, struct ota_guest *guest, int64_t now);
 

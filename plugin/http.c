@@ -100,11 +100,12 @@ static bool range_text(struct peer *peer, char *text)
     if (header == NULL) {
         return false;
     }
-    (void)snprintf(text, OTA_HTTP_RANGE_MAX, "%s", header);
-    size_t len = strlen(text);
+    size_t len = strnlen(header, OTA_HTTP_RANGE_MAX - 1);
+    memcpy(text, header, len);
     while (len > 0 && (text[len - 1] == ' ' || text[len - 1] == '\t')) {
-        text[--len] = '\0';
+        len--;
     }
+    text[len] = '\0';
     return true;
 }
 
@@ -114,8 +115,11 @@ static bool is_current(struct peer *peer, const struct ota_grant *grant)
     char etag[OTA_SHA256_HEX + 3];
     const char *condition = ota_server_header(&peer->visitor, MHD_HTTP_HEADER_IF_RANGE);
 
+    if (condition == NULL) {
+        return true;
+    }
     (void)snprintf(etag, sizeof etag, "\"%s\"", grant->sha256);
-    return condition == NULL || strcmp(condition, etag) == 0;
+    return strcmp(condition, etag) == 0;
 }
 
 /* False: what is wanted is no single range, and nothing else either. */
@@ -123,15 +127,21 @@ static bool wanted(struct peer *peer, const struct ota_grant *grant, struct ota_
 {
     char text[OTA_HTTP_RANGE_MAX];
     const char *header = range_text(peer, text) ? text : NULL;
-    enum ota_range_form form = ota_range_form(header);
+    struct ota_range found = ota_range_parse(header, grant->size);
 
-    if (form == OTA_RANGE_FAULTY) {
-        return false;
+    if (found.kind == OTA_RANGE_ALL) { /* of a range, that says only that it isn't one */
+        switch (ota_range_form(header)) {
+        case OTA_RANGE_FAULTY:
+            return false;
+        case OTA_RANGE_REVERSED:
+            found = (struct ota_range){.kind = OTA_RANGE_OUTSIDE};
+            break;
+        case OTA_RANGE_NONE:
+        case OTA_RANGE_SINGLE:
+            break;
+        }
     }
-    *range = ota_range_parse(is_current(peer, grant) ? header : NULL, grant->size);
-    if (form == OTA_RANGE_REVERSED) {
-        *range = (struct ota_range){.kind = OTA_RANGE_OUTSIDE};
-    }
+    *range = is_current(peer, grant) ? found : ota_range_parse(NULL, grant->size);
     return true;
 }
 

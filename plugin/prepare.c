@@ -438,6 +438,23 @@ static enum ota_err find_taker(struct ota_core *core, const struct ota_device *d
     return err;
 }
 
+/* It said that it was done with the version and hasn't come back yet: it boots, and is told nothing
+ * until it reports. */
+static enum ota_err is_booting(struct ota_core *core, const struct ota_batch *batch,
+                               const struct ota_device *device, bool *booting,
+                               struct ota_error *error)
+{
+    struct ota_task_row row;
+    *booting = false;
+    if (device->last_task == 0 || !device->may_settle) {
+        return OTA_OK;
+    }
+    enum ota_err err = ota_task_get(core->store, device->last_task, &row, error);
+    *booting = err == OTA_OK && row.status == OTA_SUCCEEDED && row.confirmation == OTA_PENDING &&
+               strcmp(row.version, batch->row.version) == 0;
+    return err == OTA_NOT_FOUND ? OTA_OK : err;
+}
+
 static enum ota_err consider(struct ota_core *core, struct ota_device *device,
                              struct ota_error *error)
 {
@@ -452,9 +469,13 @@ static enum ota_err consider(struct ota_core *core, struct ota_device *device,
         (device->task != NULL && device->task->batch == batch)) {
         return OTA_OK;
     }
+    bool booting = false;
     int count = 0;
-    err = ota_task_count_in_batch(core->store, device->id, batch->row.id, &count, error);
-    return err == OTA_OK && count < OTA_TASKS_A_DEVICE
+    err = is_booting(core, batch, device, &booting, error);
+    if (err == OTA_OK) {
+        err = ota_task_count_in_batch(core->store, device->id, batch->row.id, &count, error);
+    }
+    return err == OTA_OK && !booting && count < OTA_TASKS_A_DEVICE
                ? make_task(core, batch, device, firmware, error)
                : err;
 }

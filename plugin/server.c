@@ -264,7 +264,7 @@ static enum MHD_Result on_request(void *data, struct MHD_Connection *connection,
 
 bool ota_server_answer(struct ota_visitor *visitor, int status, struct MHD_Response *response)
 {
-    ota_guests_answer(visitor->server->guests, &visitor->guest, ota_now_mono());
+    ota_guest_answer(&visitor->guest);
     return MHD_queue_response(visitor->connection, (unsigned)status, response) == MHD_YES;
 }
 

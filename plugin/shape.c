@@ -24,7 +24,7 @@ static bool is_token(const char *text, size_t len)
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)text[i];
         bool alnum = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-        if (!alnum && (c == '\0' || strchr("!#$%&'*+-.^_`|~", c) == NULL)) {
+        if (!alnum && (c == '\0' || strchr("-_!#$%&'*+.^`|~", c) == NULL)) {
             return false;
         }
     }
@@ -36,7 +36,7 @@ static bool is_text(const char *text, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)text[i];
-        if ((c < ' ' && c != '\t') || c == 0x7f) {
+        if (c < ' ' ? c != '\t' : c == 0x7f) {
             return false;
         }
     }
@@ -79,19 +79,24 @@ static void check_encoding(struct ota_shape *shape, const char *value, size_t le
 }
 
 /* Headers that may come once, and what else is wanted of them. */
+#define SINGLE(name, check)                                                                        \
+    {                                                                                              \
+        name, sizeof(name) - 1, check                                                              \
+    }
 static const struct {
     const char *name;
+    size_t len;
     check_fn check;
 } singles[] = {
-    {"Host", check_host},
-    {"Content-Length", check_length},
-    {"Transfer-Encoding", check_encoding},
-    {"Range", NULL},
-    {"If-Range", NULL},
-    {"Expect", NULL},
-    {"Authorization", NULL},
-    {"Content-Type", NULL},
-    {"Origin", NULL},
+    SINGLE("Host", check_host),
+    SINGLE("Content-Length", check_length),
+    SINGLE("Transfer-Encoding", check_encoding),
+    SINGLE("Range", NULL),
+    SINGLE("If-Range", NULL),
+    SINGLE("Expect", NULL),
+    SINGLE("Authorization", NULL),
+    SINGLE("Content-Type", NULL),
+    SINGLE("Origin", NULL),
 };
 
 enum { HOST = 0, EXPECT = 5 };
@@ -106,7 +111,7 @@ size_t ota_shape_target(const char *target)
     size_t len = target != NULL ? strlen(target) : 0;
 
     for (size_t i = 0; i < len; i++) {
-        if (target[i] <= ' ' || target[i] > '~') {
+        if ((unsigned char)(target[i] - '!') > '~' - '!') {
             return 0;
         }
     }
@@ -156,8 +161,7 @@ void ota_shape_header(struct ota_shape *shape, const char *name, size_t name_len
         return;
     }
     for (unsigned i = 0; i < sizeof singles / sizeof singles[0]; i++) {
-        if (strlen(singles[i].name) == name_len &&
-            strncasecmp(singles[i].name, name, name_len) == 0) {
+        if (singles[i].len == name_len && strncasecmp(singles[i].name, name, name_len) == 0) {
             check_single(shape, i, value, value_len);
         }
     }

@@ -654,6 +654,9 @@ static void run_settled(struct ota_core *core, struct ota_effect *effect)
     struct settled *settled = effect->other;
     struct ota_batch *batch = settled->batch;
     device->may_settle = ota_upgrade_may_settle(&effect->upgrade, core->service_ms);
+    if (effect->upgrade.confirmation == OTA_CONTRADICTED) { /* it fell back to what it ran before */
+        ota_core_look_again(core, device);
+    }
     if (batch != NULL) {
         struct ota_counted before = counted_settled(device, effect->number, &settled->before);
         struct ota_counted after = counted_settled(device, effect->number, &effect->upgrade);

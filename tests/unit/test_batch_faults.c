@@ -52,6 +52,51 @@ static void test_a_task_that_cannot_be_sent(void **state)
     batch_check(crowd);
 }
 
+/* So is a batch that can't be written. */
+static void test_a_batch_that_cannot_be_written(void **state)
+{
+    struct crowd *crowd = *state;
+    struct ota_batch_row row = batch_row(crowd);
+    crowd_add(crowd, 4, "1.0");
+    struct ota_batch *other = batch_start(crowd, &row, "{\"devices\":[\"m0\",\"m1\"]}", NULL, 0);
+    struct ota_batch *batch = batch_start(crowd, &row, "{\"devices\":[\"m2\",\"m3\"]}", NULL, 0);
+    int64_t id = batch->row.id;
+    batch->row.id = 999999; /* no such row */
+    run(crowd, 10000);
+    assert_string_equal(batch_stands(other), "running");
+    assert_string_equal(batch_stands(batch), "preparing");
+    assert_true(fake_broker_logged("set aside"));
+    assert_int_equal(crowd->fix.core.counters.store_failures, 0); /* the store is well */
+    batch->row.id = id;
+    run(crowd, 60000);
+    assert_string_equal(batch_stands(batch), "running");
+    assert_string_equal(batch_counts(batch), "waiting 2");
+    batch_check(crowd);
+}
+
+/* One that wasn't committed was never there. */
+static void test_a_batch_that_is_not_committed(void **state)
+{
+    struct crowd *crowd = *state;
+    struct ota_core *core = &crowd->fix.core;
+    struct ota_batch_row row = batch_row(crowd);
+    struct ota_target target = {.online = -1};
+    static const struct ota_stage whole = {.percent = 100};
+    fake_broker_clear_messages();
+    fixture_fail_write(1); /* the commit */
+    assert_int_equal(ota_core_begin(core, NULL), OTA_OK);
+    assert_int_equal(ota_batches_create(core, &row, &target, &whole, 1, NULL), OTA_OK);
+    assert_non_null(ota_fleet_batch(&core->fleet, row.id)); /* for the answer */
+    assert_int_equal(ota_core_commit(core, NULL), OTA_UNAVAILABLE);
+    assert_null(ota_fleet_batch(&core->fleet, row.id));
+    assert_int_equal(core->fleet.live_count, 0);
+    assert_int_equal(crowd->fix.firmware->batches, 0);
+    assert_int_equal(fake_broker_message_count(), 0);
+    struct ota_batch_row again = batch_row(crowd);
+    assert_int_equal(batch_draft(crowd, &again, NULL)->row.id, row.id);
+    batch_check(crowd);
+}
+
 /* What wasn't sent wasn't paid for. */
 static void test_a_failed_notice_costs_no_token(void **state)
 {
@@ -643,6 +688,7 @@ static void live(struct crowd *crowd)
     case 4:
         fixture_fail_write((int)draw(12));
         fixture_fail_commits(draw(6) == 0);
+        fixture_slow_commits(draw(3) == 0 ? 6 : 0);
         return;
     case 5:
         if (draw(4) == 0) {
@@ -695,6 +741,7 @@ static void end_all(struct crowd *crowd)
 {
     fixture_fail_commits(false);
     fixture_fail_write(0);
+    fixture_slow_commits(0);
     for (struct ota_batch *batch = crowd->fix.core.fleet.live; batch != NULL;) {
         struct ota_batch *next = batch->next_live;
         if (!ota_batch_is_over(batch)) {
@@ -741,6 +788,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, crowd_setup, crowd_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_a_task_that_cannot_be_sent),
+        TEST(test_a_batch_that_cannot_be_written),
+        TEST(test_a_batch_that_is_not_committed),
         TEST(test_a_failed_notice_costs_no_token),
         TEST(test_sending_fails_in_turn),
         TEST(test_retrying_fails_in_turn),

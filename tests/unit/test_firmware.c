@@ -381,8 +381,15 @@ static void test_signed_without_its_order(void **state)
     struct bench *bench = *state;
     trust(bench, KEY_1);
     struct ota_upload_row row = describe_signed(bench, BY_KEY_1);
-    row.has_order = false;
-    assert_refused(bench, row, OTA_INVALID_REQUEST, "order", "covers the order");
+    row.has_order = false; /* then it is the next one */
+    assert_refused(bench, row, OTA_BAD_SIGNATURE, "signature", "signing_keys");
+    struct ota_upload_row before = describe(bench, "ann", "9", "ab", 2);
+    before.has_order = true;
+    before.order = SIGNED_ORDER - 1;
+    (void)upload(bench, &before, "ab");
+    struct ota_firmware_row made = upload(bench, &row, SIGNED_BYTES);
+    assert_int_equal(made.order, SIGNED_ORDER);
+    assert_string_equal(made.signature, BY_KEY_1);
 }
 
 static void test_signed_where_no_key_is_known(void **state)

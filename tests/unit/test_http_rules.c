@@ -227,7 +227,7 @@ static void send_much(struct pair *pair)
 static void answer(struct pair *pair, int64_t key)
 {
     ota_guests_ask(pair->guests, &pair->guest, key, 0, 0);
-    ota_guests_answer(pair->guests, &pair->guest, 0);
+    ota_guest_answer(&pair->guest);
 }
 
 static bool lives(struct pair *pair)

@@ -718,6 +718,34 @@ static void test_three_tasks_a_device(void **state)
     batch_check(crowd);
 }
 
+/* A device that said done boots: it still seems to run what it ran, and gets no second task for it.
+ * Where it comes back with the old version after all, it does. */
+static void test_a_booting_device_is_not_taken_again(void **state)
+{
+    struct crowd *crowd = *state;
+    crowd_add(crowd, 2, "1.0");
+    crowd_connect(crowd, 0, 1);
+    struct ota_batch *batch = continuous(crowd, NULL);
+    run(crowd, 100);
+    crowd_says(crowd, 0, "done");
+    crowd_says(crowd, 1, "done");
+    fake_broker_clear_messages();
+    run(crowd, 5000);
+    assert_string_equal(batch_counts(batch), "succeeded 2");
+    int64_t id = batch->row.id;
+    crowd_restart(crowd, true); /* then all are looked at */
+    crowd_connect(crowd, 0, 1);
+    run(crowd, 5000);
+    assert_string_equal(batch_counts(batch_again(crowd, id)), "succeeded 2");
+    assert_int_equal(crowd_notices(), 0);
+    crowd_reports(crowd, 0, "2.0");
+    crowd_reports(crowd, 1, "1.0");
+    run(crowd, 100);
+    assert_string_equal(batch_counts(batch_again(crowd, id)), "message_sent 1, succeeded 2");
+    assert_int_equal(crowd_noticed(crowd, 0), 1);
+    batch_check(crowd);
+}
+
 static void test_the_newest_wins(void **state)
 {
     struct crowd *crowd = *state;
@@ -902,6 +930,7 @@ int main(void)
         TEST(test_it_ends_only_by_an_admin_or_its_time),
         TEST(test_a_paused_one_looks),
         TEST(test_three_tasks_a_device),
+        TEST(test_a_booting_device_is_not_taken_again),
         TEST(test_the_newest_wins),
         TEST(test_a_continuous_list),
         TEST(test_it_looks_again_after_a_restart),
