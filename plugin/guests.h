@@ -41,7 +41,7 @@ struct ota_guest_rules {
 #define OTA_GUEST_IDLE_MS 60000
 
 /* So many, beside twice the places, may be connected for a moment: those who have to go. */
-#define OTA_GUESTS_LEAVING 32
+#define OTA_GUESTS_LEAVING 256
 
 enum ota_guest_state {
     OTA_GUEST_NEW,      /* its first request isn't whole */

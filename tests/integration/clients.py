@@ -193,7 +193,7 @@ class Admin(Client):
 
     _numbers = itertools.count(1)
 
-    def call(self, name, timeout=TIMEOUT, **fields):
+    def call(self, name, /, timeout=TIMEOUT, **fields):
         """Runs one command; gives its data, raises ControlError. None as a value leaves it out."""
         fields = {key: value for key, value in fields.items() if value is not None}
         mark = f"call-{next(self._numbers)}"

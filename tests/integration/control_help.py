@@ -21,6 +21,7 @@ LISTS = {  # command: key of its rows
     "listDeviceHistory": "versions",
     "listVersions": "versions",
     "listTasks": "tasks",
+    "listBatches": "batches",
 }
 
 # What the clock, the connection and the length of a pause decide: not part of what is stored.
@@ -41,7 +42,7 @@ def command_rows():
     return [row for row in json.loads(run.stdout) if row.get("command")]
 
 
-def refuse(admin, name, code, field=None, **fields):
+def refuse(admin, name, code, /, field=None, **fields):
     """The command is refused with that code, that field and a sentence; gives the sentence."""
     with pytest.raises(harness.ControlError) as refusal:
         admin.call(name, **fields)
@@ -79,7 +80,10 @@ def walk(admin, name, limit, **fields):
 def stored(value):
     """The value without what isn't stored."""
     if isinstance(value, dict):
-        return {k: stored(v) for k, v in value.items() if k not in VOLATILE}
+        kept = {k: stored(v) for k, v in value.items() if k not in VOLATILE}
+        if {"device_offline", "task_waiting"} <= kept.keys():  # counts: who is connected is no news
+            kept["waiting"] = kept.pop("device_offline") + kept.pop("task_waiting")
+        return kept
     if isinstance(value, list):
         return [stored(item) for item in value]
     return value
@@ -96,6 +100,10 @@ def read_all(admin):
         seen[name, *fields.values()] = admin.call(name, **fields)
         return None
 
+    def note_stats(**fields):
+        seen["getStats", *fields.values()] = stats = admin.call("getStats", **fields)
+        stats["versions"].sort(key=lambda row: row["version"] or "")  # they come in any order
+
     for product in note("listProducts"):
         at = {"product": product["product"]}
         note("listVersions", **at)
@@ -104,8 +112,12 @@ def read_all(admin):
         for device in note("listDevices", **at):
             for name in ("getDevice", "listDeviceHistory", "explainDevice"):
                 note(name, **at, device=device["device"])
+        note_stats(**at)
     for task in note("listTasks"):
         note("getTask", task=task["task"])
+    for batch in note("listBatches"):
+        note("getBatch", batch=batch["batch"])
+        note_stats(batch=batch["batch"])
     info = admin.call("getInfo")
     seen["getInfo"] = {key: info[key] for key in ("devices", "activeTasks", "schemaVersion")}
     return stored(seen)

@@ -668,4 +668,7 @@ def test_dynamic_security_before_ours_is_noticed_and_opens_no_command(broker, tm
     assert not devices(admin)
     assert one.wait_log("put the plugin line of mosquitto_ota.so first")
     assert any("plugin line first" in text for text in admin.call("getInfo")["warnings"])
+    shadowed = admin.call("listAudit", action="shadowing")["entries"]
+    assert {row["user"] for row in shadowed} == {"admin", "alice"}
+    assert "commands" in {row["target"] for row in shadowed}
     one.device("p", "d", password="secret", subscribe=False).report_version(OLD)

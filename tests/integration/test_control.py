@@ -50,6 +50,8 @@ advanceBatch         operator batch
 cancelBatch          operator batch running?
 retryBatch           operator batch
 getStats             viewer   product? batch?
+listAudit            admin    since? user? action? limit? cursor?
+backup               admin    name?
 getInfo              viewer
 """  # fmt: skip
 
@@ -134,6 +136,9 @@ BAD = {
     "state": NO_TEXT + ["", "waiting", "Running"],
     "startAt": NO_NUMBER + [0, 10**15],
     "expireAt": NO_NUMBER + [0, 10**15],
+    "since": NO_NUMBER + [0, 10**15],
+    "user": NO_DESCRIPTION,
+    "action": NO_DESCRIPTION,
     "draft": NO_BOOL,
     "dryRun": NO_BOOL,
     "product": NO_NAME + ["x" * 33, "a:b", "a.b"],

@@ -92,15 +92,15 @@ def ask(url, method="GET", path=None, lines=(), **settings):
 class Offer:
     """A device that was sent a notice."""
 
-    def __init__(self, broker, content=CONTENT, name="d", **settings):
-        self.broker, self.content = broker, content
+    def __init__(self, broker, content=CONTENT, name="d", product="p", **settings):
+        self.broker, self.content, self.product = broker, content, product
         self.admin = broker.admin()
-        self.admin.call("createProduct", product="p")
-        self.admin.add_firmware("p", NEW, content)
+        self.admin.call("createProduct", product=product)
+        self.admin.add_firmware(product, NEW, content)
         self.task, self.device, self.url = self.to(name, **settings)
 
     def to(self, name, **settings):
-        device = self.broker.device("p", name)
+        device = self.broker.device(self.product, name)
         device.report_version(OLD)
         task = upgrade(self.admin, device, **settings)
         return task, device, device.wait_notice()["url"]
