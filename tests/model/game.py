@@ -201,6 +201,7 @@ class Game:
         if not model.service - may_lack <= self.play.service <= model.service:
             raise Difference(f"service time {model.service} became {self.play.service}")
         model.service = self.play.service
+        self.do_advance({"ms": STEP})  # whatever the service does takes some time
 
     def do_command(self, event):
         if any(c["command"] in ("createBatch", "startBatch") for c in event["commands"]):
