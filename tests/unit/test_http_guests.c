@@ -49,6 +49,13 @@ static int connect_from(int number, int window)
     return client_connect_from(address(number), world.port, window);
 }
 
+static void take(int fd, size_t bytes)
+{
+    static char buffer[65536];
+    assert_true(bytes <= sizeof buffer);
+    assert_int_equal(recv(fd, buffer, bytes, MSG_WAITALL), bytes);
+}
+
 /* The big firmware, of which the client takes what its window holds. */
 static int begin_download(int number, const char *path)
 {
@@ -57,14 +64,8 @@ static int begin_download(int number, const char *path)
 
     request(fd, "GET", path, "");
     wait_until_active(before + 1);
+    take(fd, 1000); /* it has begun */
     return fd;
-}
-
-static void take(int fd, size_t bytes)
-{
-    static char buffer[65536];
-    assert_true(bytes <= sizeof buffer);
-    assert_int_equal(recv(fd, buffer, bytes, MSG_WAITALL), bytes);
 }
 
 static void restart(int places)
@@ -236,6 +237,7 @@ static void test_stalled_at_the_end_is_cut(void **state)
     int fd = client_connect(world.port, 2048);
 
     request(fd, "GET", path, "");
+    take(fd, 100);
     for (int i = 0; i < 9; i++) {
         advance(10000);
     }
@@ -556,7 +558,6 @@ static void test_cut_while_another_image_loads(void **state)
     new_path(&world.small, cold);
     int running = begin_download(1, path);
 
-    take(running, 1000); /* its own image is loaded */
     fixture_slow_loads(2000);
     int waiting = client_connect(world.port, 0);
     request(waiting, "GET", cold, "");
