@@ -174,7 +174,8 @@ def test_a_broker_that_ends_meanwhile(ota, folder, end):
     admin = ota.admin()
     make_big(ota, 150)
     admin.wait_reconnected(1)
-    admin.publish(CONTROL, {"commands": [{"command": "backup", "name": "a"}]}, wait=False)
+    command = {"commands": [{"command": "backup", "name": "a"}]}
+    admin.publish(CONTROL, command, qos=0, wait=False)  # nobody sends it again
     ota_waits_for(folder / PART)
     began = time.monotonic()
     getattr(ota, end)()

@@ -49,8 +49,8 @@ static void test_good_ones(void **state)
         "{\"tags\":[\"site:berlin\"]}",
         "{\"online\":true}",
         "{\"online\":false}",
-        "{\"fromVersions\":[\"1\"],\"notVersions\":[\"2\"],\"devices\":[\"d\"],\"tags\":[\"t\"],"
-        "\"online\":true}",
+        "{\"fromVersions\":[\"1\"],\"notVersions\":[\"2\"],\"tags\":[\"t\"]}",
+        "{\"devices\":[\"d\"],\"tags\":[\"t\"],\"online\":true}",
     };
     (void)state;
     for (size_t i = 0; i < COUNT(good); i++) {
@@ -242,8 +242,8 @@ static void test_write_and_load(void **state)
         "",
         "{\"all\":true}",
         "{\"online\":false}",
-        "{\"fromVersions\":[\"1\",\"2\"],\"notVersions\":[\"3\"],\"tags\":[\"t\",\"u\"],"
-        "\"online\":true}",
+        "{\"fromVersions\":[\"1\",\"2\"],\"notVersions\":[\"3\"]}",
+        "{\"tags\":[\"t\",\"u\"],\"online\":true}",
     };
     (void)state;
     for (size_t i = 0; i < COUNT(texts); i++) {
