@@ -9,6 +9,8 @@ import pytest
 from harness import OTASIM
 from steps import NEW, OLD
 
+pytestmark = pytest.mark.slow_asan  # the plugin does nothing here that others leave out
+
 PATIENCE = 60
 
 

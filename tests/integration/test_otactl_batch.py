@@ -19,6 +19,8 @@ from control_help import bulk
 from harness import OTACTL, TIMEOUT
 from steps import NEW, OLD, stock
 
+pytestmark = pytest.mark.slow_asan  # the plugin does nothing here that others leave out
+
 
 class Fleet:
     """Devices that do what they are told, each in a thread of its own, until they are stopped."""

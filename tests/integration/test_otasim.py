@@ -20,6 +20,8 @@ import pytest
 
 from harness import OTASIM, TIMEOUT, free_port
 
+pytestmark = pytest.mark.slow_asan  # the plugin does nothing here that others leave out
+
 PRODUCT = "sensor"
 NAME = "hall-1"
 OLD, NEW = "1.0.0", "1.1.0"
