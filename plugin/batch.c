@@ -401,10 +401,19 @@ static void add(const struct ota_batch *batch, struct ota_tally *tally,
     }
 }
 
+/* Of a task that came, moved or went: one of the two is there. */
+static const struct ota_counted *either(const struct ota_counted *before,
+                                        const struct ota_counted *after)
+{
+    static const struct ota_counted nobody = {0};
+    const struct ota_counted *one = before != NULL ? before : after;
+    return one != NULL ? one : &nobody;
+}
+
 static size_t stage_of_counted(const struct ota_batch *batch, const struct ota_counted *before,
                                const struct ota_counted *after)
 {
-    return ota_batch_stage_of(batch, before != NULL ? before->device_id : after->device_id);
+    return ota_batch_stage_of(batch, either(before, after)->device_id);
 }
 
 struct ota_tally ota_batch_tally_after(const struct ota_batch *batch,
@@ -421,8 +430,7 @@ struct ota_tally ota_batch_tally_after(const struct ota_batch *batch,
 static void watch_proof(struct ota_batch *batch, const struct ota_counted *before,
                         const struct ota_counted *after)
 {
-    struct ota_unproven *entry =
-        find_unproven(batch, before != NULL ? before->task_id : after->task_id);
+    struct ota_unproven *entry = find_unproven(batch, either(before, after)->task_id);
     if (entry != NULL) {
         remove_unproven(batch, entry);
     }

@@ -619,11 +619,17 @@ static int64_t passed_at(const struct ota_core *core)
     return core->service_ms > 0 ? core->service_ms : 1;
 }
 
+static void note_passed(struct ota_batch_change *change, int64_t passed_ms)
+{
+    if (change->row.open_stages > 0) {
+        change->stages[change->row.open_stages - 1].passed_ms = passed_ms;
+        change->stages_too = true;
+    }
+}
+
 static void edit(const struct ota_core *core, struct ota_batch_change *change,
                  enum ota_rollout_act act)
 {
-    struct ota_stage *last =
-        change->row.open_stages > 0 ? &change->stages[change->row.open_stages - 1] : NULL;
     switch (act) {
     case OTA_ROLLOUT_PAUSE_THRESHOLD:
         set_state(&change->row, OTA_BATCH_PAUSED, OTA_REASON_FAILURE_THRESHOLD);
@@ -633,8 +639,7 @@ static void edit(const struct ota_core *core, struct ota_batch_change *change,
         break;
     case OTA_ROLLOUT_PASS:
     case OTA_ROLLOUT_UNPASS:
-        last->passed_ms = act == OTA_ROLLOUT_PASS ? passed_at(core) : 0;
-        change->stages_too = true;
+        note_passed(change, act == OTA_ROLLOUT_PASS ? passed_at(core) : 0);
         break;
     case OTA_ROLLOUT_ADVANCE:
         open_next(change);

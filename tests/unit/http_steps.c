@@ -7,8 +7,10 @@
 
 #include <cmocka.h>
 
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 
 #include "fake_broker.h"
@@ -133,6 +135,14 @@ void get_whole(int fd, const char *path, const struct fixture_firmware *firmware
     assert_memory_equal(reply.head, "HTTP/1.1 200 OK\r\n", 17);
     expect_described(&reply, firmware->sha256, firmware->size, NULL);
     expect_body(&reply, firmware, 0, firmware->size);
+}
+
+void expect_begun(int fd)
+{
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    char byte;
+    assert_int_equal(poll(&ready, 1, 10000), 1);
+    assert_int_equal(recv(fd, &byte, 1, MSG_PEEK), 1);
 }
 
 struct ota_claim new_path(const struct fixture_firmware *firmware, char *path)

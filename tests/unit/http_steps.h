@@ -45,6 +45,9 @@ void expect_body(struct client_reply *reply, const struct fixture_firmware *firm
 
 void get_whole(int fd, const char *path, const struct fixture_firmware *firmware);
 
+/* The answer is on its way; nothing of it is read. */
+void expect_begun(int fd);
+
 /* A running task's path. */
 struct ota_claim new_path(const struct fixture_firmware *firmware, char *path);
 

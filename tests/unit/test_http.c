@@ -606,9 +606,7 @@ static void test_cut_drops_what_the_kernel_has(void **state)
     int fd = client_connect(world.port, 2048);
 
     request(fd, "GET", path, "");
-    for (int i = 0; i < 500 && active() == 0; i++) {
-        sleep_ms(1);
-    }
+    expect_begun(fd);
     wait_until_active(0);
     sleep_ms(100);
     ota_http_cut(world.http, claim.task_id);

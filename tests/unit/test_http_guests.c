@@ -386,9 +386,7 @@ static void test_the_end_of_an_answer_is_no_pause(void **state)
     restart(1);
     int fd = connect_from(2, 2048);
     request(fd, "GET", path, "");
-    for (int i = 0; i < 500 && active() == 0; i++) {
-        sleep_ms(1);
-    }
+    expect_begun(fd);
     wait_until_active(0);
     fixture_await_look();
     int newcomer = connect_from(3, 0);
