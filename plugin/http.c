@@ -392,6 +392,7 @@ void ota_http_stop(struct ota_http *http)
         ota_images_stop(http->images);
     }
     ota_server_stop(http->server);
+    ota_worker_free(&http->loader); /* until here requests may have woken it */
     ota_images_close(http->images);
     ota_reader_close(http->reader);
     OPENSSL_cleanse(http->url_key, sizeof http->url_key);

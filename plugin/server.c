@@ -448,7 +448,7 @@ void ota_server_stop(struct ota_server *server)
     if (server == NULL) {
         return;
     }
-    ota_worker_stop(&server->watcher);
+    ota_worker_free(&server->watcher);
     if (server->daemon != NULL) {
         MHD_stop_daemon(server->daemon);
     }

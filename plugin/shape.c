@@ -149,9 +149,12 @@ void ota_shape_header(struct ota_shape *shape, const char *name, size_t name_len
 {
     /* The colon, and blanks. A folded line tears a header apart (libmicrohttpd 0.9.75 glues it to
      * the name), and then this is anything. */
+    if (value == NULL) {
+        fault(shape, BAD_REQUEST);
+        return;
+    }
     size_t between = (size_t)((uintptr_t)value - (uintptr_t)(name + name_len));
-
-    if (value == NULL || between == 0 || between > BLANKS_MAX) {
+    if (between == 0 || between > BLANKS_MAX) {
         fault(shape, BAD_REQUEST);
         between = 0;
     }

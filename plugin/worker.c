@@ -49,13 +49,14 @@ enum ota_err ota_worker_start(struct ota_worker *worker, int every_ms, ota_chore
         (void)sem_destroy(&worker->woken);
         return ota_error_set(error, OTA_UNAVAILABLE, NULL, "can't start a thread");
     }
-    worker->runs = true;
+    worker->started = true;
+    worker->joined = false;
     return OTA_OK;
 }
 
 void ota_worker_wake(struct ota_worker *worker)
 {
-    if (worker->runs) {
+    if (worker->started) {
         (void)sem_post(&worker->woken);
     }
 }
@@ -67,12 +68,20 @@ bool ota_worker_stopping(struct ota_worker *worker)
 
 void ota_worker_stop(struct ota_worker *worker)
 {
-    if (!worker->runs) {
+    if (!worker->started || worker->joined) {
         return;
     }
     atomic_store(&worker->stopping, true);
     ota_worker_wake(worker);
     (void)pthread_join(worker->thread, NULL);
-    (void)sem_destroy(&worker->woken);
-    worker->runs = false;
+    worker->joined = true;
+}
+
+void ota_worker_free(struct ota_worker *worker)
+{
+    ota_worker_stop(worker);
+    if (worker->started) {
+        (void)sem_destroy(&worker->woken);
+        worker->started = false;
+    }
 }

@@ -33,6 +33,7 @@ struct ota_backup {
     struct ota_conn conn;    /* the thread's alone */
     char *dir;
     char *part;
+    char *journal; /* of the part, while SQLite begins it */
     char *path;
     int fd; /* of the part, with a lock: -1 until it is ours */
     pthread_t thread;
@@ -43,6 +44,13 @@ struct ota_backup {
     struct ota_error error;
     int64_t bytes;
 };
+
+/* Only by who holds the part's lock. */
+static void remove_part(const struct ota_backup *backup)
+{
+    (void)unlink(backup->journal);
+    (void)unlink(backup->part);
+}
 
 /* --- on its own thread ------------------------------------------------------------------------ */
 
@@ -154,7 +162,7 @@ static void *run(void *data)
         err = publish(backup);
     }
     if (err != OTA_OK) {
-        (void)unlink(backup->part);
+        remove_part(backup);
     }
     ota_conn_close(&backup->conn);
     (void)close(backup->fd);
@@ -201,6 +209,7 @@ static enum ota_err claim_part(struct ota_backup *backup, struct ota_error *erro
         (void)close(fd);
         return err;
     }
+    (void)unlink(backup->journal); /* of a killed broker's copy: SQLite would want to undo it */
     backup->fd = fd;
     return OTA_OK;
 }
@@ -216,7 +225,11 @@ static enum ota_err prepare(struct ota_backup *backup, const char *dir, const ch
     if (asprintf(&backup->part, "%s/" PART_NAME, dir) < 0) {
         backup->part = NULL;
     }
-    if (backup->dir == NULL || backup->path == NULL || backup->part == NULL) {
+    if (asprintf(&backup->journal, "%s/" PART_NAME "-journal", dir) < 0) {
+        backup->journal = NULL;
+    }
+    if (backup->dir == NULL || backup->path == NULL || backup->part == NULL ||
+        backup->journal == NULL) {
         return ota_error_no_memory(error);
     }
     if (lstat(backup->path, &file) == 0) {
@@ -301,12 +314,13 @@ void ota_backup_end(struct ota_backup *backup)
         ota_checkpoint_pin(backup->store->checkpoint, false);
     }
     if (backup->fd >= 0) { /* it never began */
-        (void)unlink(backup->part);
+        remove_part(backup);
         (void)close(backup->fd);
     }
     ota_conn_close(&backup->conn);
     free(backup->dir);
     free(backup->part);
+    free(backup->journal);
     free(backup->path);
     free(backup);
 }

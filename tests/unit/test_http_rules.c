@@ -454,13 +454,18 @@ static void test_worker(void **state)
     }
     assert_int_equal(atomic_load(&chores), 1);
     ota_worker_stop(&worker); /* at once, whatever it waits for */
+    int done = atomic_load(&chores);
+    ota_worker_wake(&worker);
+    ota_worker_stop(&worker);
+    assert_int_equal(atomic_load(&chores), done);
+    ota_worker_free(&worker);
     atomic_store(&chores, 0);
     assert_int_equal(ota_worker_start(&worker, 5, chore, NULL, &error), OTA_OK);
     for (int i = 0; i < 5000 && atomic_load(&chores) < 3; i++) {
         sleep_ms(1);
     }
     assert_true(atomic_load(&chores) >= 3);
-    ota_worker_stop(&worker);
+    ota_worker_free(&worker);
 }
 
 int main(void)

@@ -221,6 +221,9 @@ static void test_a_part_that_is_there(void **state)
     struct ota_backup *backup;
     int fd = open(at(fix, ".ota-backup.part"), O_CREAT | O_RDWR, 0644);
     assert_int_equal(write(fd, "rubbish", 7), 7);
+    int journal = open(at(fix, ".ota-backup.part-journal"), O_CREAT | O_RDWR, 0644);
+    assert_int_equal(write(journal, "rubbish", 7), 7);
+    assert_int_equal(close(journal), 0);
     assert_int_equal(flock(fd, LOCK_EX), 0);
     assert_int_equal(start(fix, "copy.db", &backup), OTA_CONFLICT);
     assert_int_equal(fix_size_of(at(fix, ".ota-backup.part")), 7);
