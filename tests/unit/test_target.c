@@ -259,8 +259,11 @@ static void test_write_and_load(void **state)
     assert_int_equal(ota_target_load(texts[3], &target, NULL), OTA_OK);
     assert_true(ota_target_takes_version(&target, "2"));
     assert_false(ota_target_takes_version(&target, "3"));
+    ota_target_free(&target);
+    assert_int_equal(ota_target_load(texts[4], &target, NULL), OTA_OK);
     assert_false(ota_target_takes_online(&target, false));
     assert_true(ota_target_takes_tags(&target, "t u"));
+    assert_false(ota_target_takes_tags(&target, "t"));
     ota_target_free(&target);
 }
 
