@@ -19,6 +19,8 @@ import pytest
 
 from harness import OTACTL, TIMEOUT, free_port
 
+pytestmark = pytest.mark.slow_asan  # the plugin does nothing here that others leave out
+
 TOPIC = "test/ota/v1"
 NOW = 1_764_003_792_000  # 2025-11-24 17:03:12 UTC
 
