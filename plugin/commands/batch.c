@@ -256,6 +256,17 @@ static enum ota_err find_named(struct ota_call *call, const struct ota_product *
                                            json_string_value(name));
 }
 
+static enum ota_err check_names(struct ota_call *call, const struct ota_product *product,
+                                const json_t *names)
+{
+    enum ota_err err = OTA_OK;
+    for (size_t i = 0; err == OTA_OK && i < json_array_size(names); i++) {
+        struct ota_device *device;
+        err = find_named(call, product, json_array_get(names, i), &device);
+    }
+    return err;
+}
+
 static enum ota_err store_names(struct ota_call *call, int64_t batch_id,
                                 const struct ota_product *product, const json_t *names)
 {
@@ -460,13 +471,16 @@ static enum ota_err expect_draft(struct ota_call *call, const struct ota_batch *
 enum ota_err ota_cmd_add_batch_devices(struct ota_call *call)
 {
     struct ota_batch *batch;
+    const json_t *names = json_object_get(call->fields, "devices");
     enum ota_err err = ota_call_batch(call, &batch);
+    if (err == OTA_OK) { /* what exists comes before what state it is in */
+        err = check_names(call, batch->product, names);
+    }
     if (err == OTA_OK) {
         err = expect_draft(call, batch);
     }
     if (err == OTA_OK) {
-        err = store_names(call, batch->row.id, batch->product,
-                          json_object_get(call->fields, "devices"));
+        err = store_names(call, batch->row.id, batch->product, names);
     }
     if (err != OTA_OK) {
         return err;
