@@ -256,14 +256,8 @@ void ota_guests_ask(struct ota_guests *guests, struct ota_guest *guest, int64_t 
         set_cut(guests, guest, ota_link_has_unsent(guest->fd) ? OTA_CUT_NOW : OTA_CUT_NOT);
     }
     set_key(guests, guest, key);
-    atomic_store_explicit(&guest->answering, false, memory_order_relaxed);
     set_state(guests, guest, OTA_GUEST_ASKED, now);
     pthread_mutex_unlock(&guests->lock);
-}
-
-void ota_guest_answer(struct ota_guest *guest)
-{
-    atomic_store_explicit(&guest->answering, true, memory_order_relaxed);
 }
 
 /* Whether the kernel has sent it all is for the next look to see: here it would cost a system call
@@ -296,10 +290,11 @@ bool ota_guests_cut(struct ota_guests *guests, int64_t key)
 
 static void look_at(struct look *look)
 {
-    if (look->state == OTA_GUEST_DRAINING) {
-        look->unsent = ota_link_has_unsent(look->guest->fd);
+    if (look->state == OTA_GUEST_NEW) {
+        return; /* its time tells it all */
     }
-    if (look->state != OTA_GUEST_NEW) { /* of whom time tells it all */
+    look->unsent = ota_link_has_unsent(look->guest->fd);
+    if (look->unsent || look->state == OTA_GUEST_IDLE) {
         look->known = ota_link_traffic(look->guest->fd, &look->taken, &look->sent);
     }
 }
@@ -376,10 +371,16 @@ void ota_guests_drop_cut(struct ota_guests *guests)
     pthread_mutex_unlock(&guests->lock);
 }
 
+/* While there is something to send: a stream in which nothing happens isn't slow. */
 static void judge_pace(struct ota_guests *guests, struct look *look, int64_t now)
 {
     struct ota_guest *guest = look->guest;
 
+    if (!look->unsent) {
+        ota_pace_rest(&guest->pace);
+        set_weak(guests, guest, false);
+        return;
+    }
     if (!look->known) {
         return;
     }
@@ -422,15 +423,11 @@ static void judge(struct ota_guests *guests, struct look *look, int64_t now)
         }
         break;
     case OTA_GUEST_ASKED:
-        if (atomic_load_explicit(&guest->answering, memory_order_relaxed)) {
-            judge_pace(guests, look, now);
-        }
+        judge_pace(guests, look, now);
         break;
     case OTA_GUEST_DRAINING:
-        if (look->unsent) {
-            judge_pace(guests, look, now);
-        } else {
-            ota_pace_rest(&guest->pace);
+        judge_pace(guests, look, now);
+        if (!look->unsent) {
             set_state(guests, guest, OTA_GUEST_IDLE, now);
         }
         break;

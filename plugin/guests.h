@@ -19,7 +19,6 @@
 #ifndef OTA_GUESTS_H
 #define OTA_GUESTS_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -63,11 +62,10 @@ struct ota_guest {
     int64_t key; /* what its latest request is about: a task; 0: nothing that is ever cut */
     enum ota_guest_state state;
     enum ota_guest_cut cut;
-    unsigned turn;         /* changes with each change of state */
-    int64_t since;         /* in this state */
-    int64_t begun_at;      /* idle: when the first byte of the next request was seen; 0: none */
-    uint64_t read;         /* bytes of it that belong to requests which are whole */
-    atomic_bool answering; /* asked: the answer is on its way */
+    unsigned turn;    /* changes with each change of state */
+    int64_t since;    /* in this state */
+    int64_t begun_at; /* idle: when the first byte of the next request was seen; 0: none */
+    uint64_t read;    /* bytes of it that belong to requests which are whole */
     struct ota_pace pace;
     bool weak;
     bool gone;   /* it was told to close, and has no place any more */
@@ -106,9 +104,7 @@ void ota_guests_leave(struct ota_guests *guests, struct ota_guest *guest);
  */
 void ota_guests_ask(struct ota_guests *guests, struct ota_guest *guest, int64_t key, size_t size,
                     int64_t now);
-/* The answer is on its way. */
-void ota_guest_answer(struct ota_guest *guest);
-/* The kernel has all of it. */
+/* The kernel has all of the answer. */
 void ota_guests_rest(struct ota_guests *guests, struct ota_guest *guest, int64_t now);
 
 /* Marks all that are sent something about the key, for ota_guests_work to drop at once with what

@@ -264,7 +264,6 @@ static enum MHD_Result on_request(void *data, struct MHD_Connection *connection,
 
 bool ota_server_answer(struct ota_visitor *visitor, int status, struct MHD_Response *response)
 {
-    ota_guest_answer(&visitor->guest);
     return MHD_queue_response(visitor->connection, (unsigned)status, response) == MHD_YES;
 }
 

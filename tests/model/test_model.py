@@ -24,9 +24,9 @@ import campaign
 from game import TAGS, VERSIONS, Game
 from model import TIMED, Difference
 
-SEEDS, EVENTS = 6, 260  # of the short form
+SEEDS, EVENTS = 10, 250  # of the short form
 GAME = 400              # events of one game of the campaign
-SHRINK_S = 20
+SHRINK_S = 60
 
 CODES = (-1, -2, -3, -4, -5, 7)
 BAD_REPORTS = ("", "[]", "{", "\x01", '{"type":"report_version"}',

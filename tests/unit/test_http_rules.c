@@ -224,10 +224,9 @@ static void send_much(struct pair *pair)
     assert_true(send(pair->server, much, sizeof much, MSG_NOSIGNAL) > 0);
 }
 
-static void answer(struct pair *pair, int64_t key)
+static void ask(struct pair *pair, int64_t key)
 {
     ota_guests_ask(pair->guests, &pair->guest, key, 0, 0);
-    ota_guest_answer(&pair->guest);
 }
 
 static bool lives(struct pair *pair)
@@ -243,7 +242,7 @@ static void test_cut_of_one_who_has_it_all(void **state)
     struct pair pair;
 
     open_pair(&pair);
-    answer(&pair, 7);
+    ask(&pair, 7);
     ota_guests_rest(pair.guests, &pair.guest, 0);
     assert_true(ota_guests_cut(pair.guests, 7));
     assert_true(lives(&pair));
@@ -258,10 +257,10 @@ static void test_cut_then_asked_again(void **state)
     struct pair pair;
 
     open_pair(&pair);
-    answer(&pair, 7);
+    ask(&pair, 7);
     ota_guests_rest(pair.guests, &pair.guest, 0);
     assert_true(ota_guests_cut(pair.guests, 7));
-    answer(&pair, 7);
+    ask(&pair, 7);
     send_much(&pair);
     ota_guests_drop_cut(pair.guests);
     struct ota_guest_counts counts;
@@ -278,18 +277,48 @@ static void test_cut_of_what_the_kernel_has(void **state)
         struct ota_guest_counts counts;
 
         open_pair(&pair);
-        answer(&pair, 7);
+        ask(&pair, 7);
         send_much(&pair);
         ota_guests_rest(pair.guests, &pair.guest, 0);
         assert_true(ota_guests_cut(pair.guests, 7));
         if (again == 1) {
-            answer(&pair, 8);
+            ask(&pair, 8);
         }
         ota_guests_drop_cut(pair.guests);
         ota_guests_count(pair.guests, &counts);
         assert_int_equal(counts.present, 0);
         close_pair(&pair);
     }
+}
+
+static struct ota_guest_counts after_minutes(struct pair *pair)
+{
+    struct ota_guest_counts counts;
+
+    for (int64_t now = 0; now < 200000; now += 1000) {
+        ota_guests_work(pair->guests, now);
+    }
+    ota_guests_count(pair->guests, &counts);
+    return counts;
+}
+
+/* A stream of events may be silent for as long as it likes, but what it says must be taken. */
+static void test_silent_streams_are_not_slow(void **state)
+{
+    (void)state;
+    struct pair pair;
+
+    open_pair(&pair);
+    ask(&pair, 7);
+    assert_int_equal(send(pair.server, "x", 1, MSG_NOSIGNAL), 1);
+    assert_int_equal(recv(pair.client, &(char){0}, 1, 0), 1);
+    sleep_ms(100); /* for the acknowledgement */
+    assert_int_equal(after_minutes(&pair).present, 1);
+    send_much(&pair);
+    struct ota_guest_counts counts = after_minutes(&pair);
+    assert_int_equal(counts.present, 0);
+    assert_int_equal(counts.slow, 1);
+    close_pair(&pair);
 }
 
 /* The lock isn't held while the socket is looked at, so somebody may leave meanwhile. */
@@ -480,6 +509,7 @@ int main(void)
         cmocka_unit_test(test_cut_of_one_who_has_it_all),
         cmocka_unit_test(test_cut_then_asked_again),
         cmocka_unit_test(test_cut_of_what_the_kernel_has),
+        cmocka_unit_test(test_silent_streams_are_not_slow),
         cmocka_unit_test(test_leaving_while_looked_at),
         cmocka_unit_test(test_another_listener),
         cmocka_unit_test(test_worker),
