@@ -267,7 +267,8 @@ class Chance:
         after = []
         if self.flip(0.4):
             fields["gate"] = self.rng.choice(("confirmed", "done"))
-        if self.flip(0.12):
+        waits = any(not b.begun and not b.over() for b in self.model.batches.values())
+        if not waits and self.flip(0.15):  # which of two begins first, nobody says
             fields["startAt"] = self.model.unix + self.rng.choice((-5000, 1000, 20000))
         if self.flip(0.2):
             fields["mode"] = "continuous"
