@@ -471,16 +471,15 @@ enum ota_err ota_batches_revive(struct ota_core *core, struct ota_batch *batch,
 /* --- what is due: sweeps ---------------------------------------------------------------------- */
 
 #define OTA_SWEPT_A_TICK   250
+#define OTA_SWEPT_BUSY     25 /* where something is due already: slowly, but never not at all */
 #define OTA_RETRIED_A_TICK 100
 
 /* Each task is planned anew: those that the batch ends are due for it. Not faster than they are
  * ended, so that others' deadlines and notices don't wait behind a whole fleet. */
 static void sweep(struct ota_core *core, struct ota_batch *batch)
 {
-    if (ota_due_first(core, core->mono_now) != NULL) {
-        return;
-    }
-    for (int i = 0; i < OTA_SWEPT_A_TICK && batch->sweep_next != NULL; i++) {
+    int most = ota_due_first(core, core->mono_now) == NULL ? OTA_SWEPT_A_TICK : OTA_SWEPT_BUSY;
+    for (int i = 0; i < most && batch->sweep_next != NULL; i++) {
         struct ota_task *task = batch->sweep_next;
         batch->sweep_next = task->next_of_batch;
         ota_tasks_plan(core, task);

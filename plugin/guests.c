@@ -155,7 +155,7 @@ static bool replace(struct ota_guests *guests, struct ota_guest *guest)
     if (guest == NULL) {
         return false;
     }
-    bool slow = guest->state == OTA_GUEST_ASKED || guest->state == OTA_GUEST_DRAINING;
+    bool slow = guest->state != OTA_GUEST_NEW && guest->state != OTA_GUEST_IDLE;
     let_go(guests, guest);
     guests->counts.replaced++;
     ota_link_drop(guest->fd, slow);
@@ -245,6 +245,14 @@ static uint64_t bytes_so_far(const struct ota_guest *guest)
     return received;
 }
 
+void ota_guests_read(struct ota_guests *guests, struct ota_guest *guest, int64_t now)
+{
+    pthread_mutex_lock(&guests->lock);
+    ota_pace_rest(&guest->pace);
+    set_state(guests, guest, OTA_GUEST_READING, now);
+    pthread_mutex_unlock(&guests->lock);
+}
+
 void ota_guests_ask(struct ota_guests *guests, struct ota_guest *guest, int64_t key, size_t size,
                     int64_t now)
 {
@@ -254,6 +262,9 @@ void ota_guests_ask(struct ota_guests *guests, struct ota_guest *guest, int64_t 
     guest->read = size > 0 ? guest->read + size : so_far;
     if (guest->cut == OTA_CUT_IF_UNSENT) { /* what was cut is the answer before this request */
         set_cut(guests, guest, ota_link_has_unsent(guest->fd) ? OTA_CUT_NOW : OTA_CUT_NOT);
+    }
+    if (guest->state == OTA_GUEST_READING) {
+        ota_pace_rest(&guest->pace); /* of the body */
     }
     set_key(guests, guest, key);
     set_state(guests, guest, OTA_GUEST_ASKED, now);
@@ -294,7 +305,7 @@ static void look_at(struct look *look)
         return; /* its time tells it all */
     }
     look->unsent = ota_link_has_unsent(look->guest->fd);
-    if (look->unsent || look->state == OTA_GUEST_IDLE) {
+    if (look->unsent || look->state == OTA_GUEST_IDLE || look->state == OTA_GUEST_READING) {
         look->known = ota_link_traffic(look->guest->fd, &look->taken, &look->sent);
     }
 }
@@ -371,26 +382,31 @@ void ota_guests_drop_cut(struct ota_guests *guests)
     pthread_mutex_unlock(&guests->lock);
 }
 
-/* While there is something to send: a stream in which nothing happens isn't slow. */
-static void judge_pace(struct ota_guests *guests, struct look *look, int64_t now)
+/* `bytes` that went one way or the other since the connection was opened. */
+static void judge_pace(struct ota_guests *guests, struct look *look, uint64_t bytes, int64_t now)
 {
     struct ota_guest *guest = look->guest;
 
-    if (!look->unsent) {
-        ota_pace_rest(&guest->pace);
-        set_weak(guests, guest, false);
-        return;
-    }
     if (!look->known) {
         return;
     }
-    enum ota_pace_verdict verdict =
-        ota_pace_look(&guest->pace, &guests->rules.pace, look->taken, now);
+    enum ota_pace_verdict verdict = ota_pace_look(&guest->pace, &guests->rules.pace, bytes, now);
     set_weak(guests, guest, verdict != OTA_PACE_FAIR);
     if (verdict == OTA_PACE_DEAD) {
         look->fate = RESET;
         guests->counts.slow++;
     }
+}
+
+/* While there is something to send: a stream in which nothing happens isn't slow. */
+static void judge_taking(struct ota_guests *guests, struct look *look, int64_t now)
+{
+    if (look->unsent) {
+        judge_pace(guests, look, look->taken, now);
+        return;
+    }
+    ota_pace_rest(&look->guest->pace);
+    set_weak(guests, look->guest, false);
 }
 
 static void judge_idle(struct ota_guests *guests, struct look *look, int64_t now)
@@ -422,11 +438,14 @@ static void judge(struct ota_guests *guests, struct look *look, int64_t now)
             guests->counts.late++;
         }
         break;
+    case OTA_GUEST_READING:
+        judge_pace(guests, look, look->sent, now);
+        break;
     case OTA_GUEST_ASKED:
-        judge_pace(guests, look, now);
+        judge_taking(guests, look, now);
         break;
     case OTA_GUEST_DRAINING:
-        judge_pace(guests, look, now);
+        judge_taking(guests, look, now);
         if (!look->unsent) {
             set_state(guests, guest, OTA_GUEST_IDLE, now);
         }

@@ -97,6 +97,9 @@ void ota_guests_enter(struct ota_guests *guests, struct ota_guest *guest, int fd
                       const struct sockaddr *from, int64_t now);
 void ota_guests_leave(struct ota_guests *guests, struct ota_guest *guest);
 
+/* Its request's head is whole, and has a body behind it. */
+void ota_guests_read(struct ota_guests *guests, struct ota_guest *guest, int64_t now);
+
 /*
  * Its request is whole: `size` bytes, or 0 where that isn't known (TLS). From here on a cut of
  * `key` hits it, so whoever asks the database after this call sees either the end of what the key

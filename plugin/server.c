@@ -206,6 +206,9 @@ static int check_shape(struct ota_visitor *visitor, const char *method, const ch
     (void)MHD_get_connection_values_n(visitor->connection, MHD_HEADER_KIND, on_header, &shape);
     int status = ota_shape_verdict(&shape, server->library_is_strict ? 0 : head_size);
     visitor->size = server->tls ? 0 : head_size + (size_t)shape.body;
+    if (status == 0 && shape.body > 0) {
+        ota_guests_read(server->guests, &visitor->guest, ota_now_mono());
+    }
     return status;
 }
 

@@ -322,6 +322,31 @@ static struct ota_guest_counts after_minutes(struct pair *pair)
     return counts;
 }
 
+/* Who sends a body has no deadline, but must not send it below the floor. */
+static void test_slow_bodies(void **state)
+{
+    (void)state;
+    static char bytes[600];
+    for (int slow = 0; slow < 2; slow++) {
+        struct pair pair;
+        struct ota_guest_counts counts;
+
+        open_pair(&pair);
+        ota_guests_read(pair.guests, &pair.guest, 0);
+        for (int64_t second = 0; second < 200; second++) {
+            ota_guests_work(pair.guests, second * 1000);
+            (void)send(pair.client, bytes, slow ? 400 : 600, MSG_NOSIGNAL);
+            (void)recv(pair.server, bytes, sizeof bytes, MSG_DONTWAIT);
+        }
+        ota_guests_count(pair.guests, &counts);
+        assert_int_equal(counts.present, !slow);
+        assert_int_equal(counts.slow, slow);
+        ask(&pair, 7);
+        assert_int_equal(after_minutes(&pair).present, !slow);
+        close_pair(&pair);
+    }
+}
+
 static void drain_client(struct pair *pair)
 {
     static char bytes[65536];
@@ -546,6 +571,7 @@ int main(void)
         cmocka_unit_test(test_cut_of_one_who_has_it_all),
         cmocka_unit_test(test_cut_then_asked_again),
         cmocka_unit_test(test_cut_of_what_the_kernel_has),
+        cmocka_unit_test(test_slow_bodies),
         cmocka_unit_test(test_silent_streams_are_not_slow),
         cmocka_unit_test(test_leaving_while_looked_at),
         cmocka_unit_test(test_another_listener),
