@@ -217,19 +217,20 @@ void ota_guests_enter(struct ota_guests *guests, struct ota_guest *guest, int fd
     pthread_mutex_unlock(&guests->lock);
 }
 
+/* What is done before the waiting keeps the working thread from taking it once more. */
 void ota_guests_leave(struct ota_guests *guests, struct ota_guest *guest)
 {
     pthread_mutex_lock(&guests->lock);
+    let_go(guests, guest);
+    set_cut(guests, guest, OTA_CUT_NOT);
+    set_key(guests, guest, 0);
     guests->waiting++;
     while (guest->pinned) {
         pthread_cond_wait(&guests->unpinned, &guests->lock);
     }
     guests->waiting--;
-    let_go(guests, guest);
     guests->leaving--;
     guests->counts.busy -= is_busy(guest->state);
-    set_cut(guests, guest, OTA_CUT_NOT);
-    set_key(guests, guest, 0);
     TAILQ_REMOVE(&guests->all, guest, in_all);
     pthread_mutex_unlock(&guests->lock);
 }

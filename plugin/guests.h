@@ -44,6 +44,7 @@ struct ota_guest_rules {
 
 enum ota_guest_state {
     OTA_GUEST_NEW,      /* its first request isn't whole */
+    OTA_GUEST_READING,  /* its head is whole; its body comes, and must at a pace */
     OTA_GUEST_ASKED,    /* it waits for us, or is being sent its answer */
     OTA_GUEST_DRAINING, /* the kernel has what is left of the answer, if anything is */
     OTA_GUEST_IDLE      /* it has its answer */
