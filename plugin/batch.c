@@ -75,6 +75,7 @@ static void leave_live(struct ota_fleet *fleet, const struct ota_batch *batch)
         if (*at == batch) {
             *at = batch->next_live;
             fleet->live_count--;
+            batch->product->continuous -= batch->row.mode == OTA_MODE_CONTINUOUS;
             return;
         }
     }
@@ -88,6 +89,7 @@ void ota_fleet_list_batch(struct ota_fleet *fleet, struct ota_batch *batch)
         batch->next_live = fleet->live;
         fleet->live = batch;
         fleet->live_count++;
+        batch->product->continuous += batch->row.mode == OTA_MODE_CONTINUOUS;
     }
 }
 

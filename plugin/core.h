@@ -108,10 +108,11 @@ static inline void ota_core_wake(struct ota_core *core, int64_t when)
     }
 }
 
-/* Something changed that may bring the device into a continuous batch. */
+/* Something changed that may bring the device into a continuous batch. Cheap enough for each
+ * report; the look itself comes at a tick, once, however often it is asked for. */
 static inline void ota_core_look_again(struct ota_core *core, const struct ota_device *device)
 {
-    if (core->fleet.live_count > 0) {
+    if (device->product->continuous > 0) {
         ota_fleet_mark(&core->fleet.looks, device);
         ota_core_wake(core, core->mono_now);
     }

@@ -24,6 +24,7 @@ struct ota_product {
     char name[OTA_PRODUCT_MAX + 1];
     uint32_t devices;
     uint32_t online;
+    uint32_t continuous;       /* live batches that look at devices when something changes */
     struct ota_index versions; /* of struct ota_version */
     struct ota_product *next_doomed;
 };

@@ -182,6 +182,7 @@ static enum ota_err take_version(struct ota_core *core, struct ota_device *devic
     if (err != OTA_OK) {
         return err;
     }
+    ota_core_look_again(core, device); /* also where nothing changed: it may be here now */
     ota_notice_send_answer(core, device, report->version);
     if (device->task != NULL) {
         ota_tasks_reported_version(core, device->task);

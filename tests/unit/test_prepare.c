@@ -645,6 +645,40 @@ static void test_devices_that_come_to_match(void **state)
     batch_check(crowd);
 }
 
+/* It was off when the batch was made, and says what it always said. */
+static void test_an_unchanged_report_is_a_look(void **state)
+{
+    struct crowd *crowd = *state;
+    crowd_add(crowd, 2, "1.0");
+    struct ota_batch *batch = continuous(crowd, "{\"online\":true}");
+    assert_string_equal(members(crowd, batch), "");
+    crowd_reports(crowd, 0, "1.0");
+    run(crowd, 100);
+    assert_string_equal(members(crowd, batch), "0");
+    assert_string_equal(batch_counts(batch), "message_sent 1");
+    batch_check(crowd);
+}
+
+/* Twenty a second of each device: they must be for nothing where nobody looks. */
+static void test_an_unchanged_report_costs_nothing_where_nobody_looks(void **state)
+{
+    struct crowd *crowd = *state;
+    crowd_add(crowd, 1, "1.0");
+    struct ota_batch_row row = batch_row(crowd);
+    (void)batch_start(crowd, &row, "{\"fromVersions\":[\"0.9\"]}", NULL, 0);
+    row.mode = OTA_MODE_CONTINUOUS;
+    row.product_id = fixture_product(&crowd->fix, "other")->id;
+    (void)batch_start(crowd, &row, NULL, NULL, 0);
+    run(crowd, 200);
+    crowd_reports(crowd, 0, "1.0"); /* it comes */
+    run(crowd, 100);
+    int commits = fixture_commits();
+    crowd_reports(crowd, 0, "1.0");
+    assert_false(crowd->fix.core.fleet.looks.any);
+    fixture_tick(&crowd->fix, 10);
+    assert_int_equal(fixture_commits(), commits);
+}
+
 static void test_a_device_that_is_created(void **state)
 {
     struct crowd *crowd = *state;
@@ -926,6 +960,8 @@ int main(void)
         TEST(test_each_write_fails_in_turn),
         TEST(test_a_full_disk),
         TEST(test_devices_that_come_to_match),
+        TEST(test_an_unchanged_report_is_a_look),
+        TEST(test_an_unchanged_report_costs_nothing_where_nobody_looks),
         TEST(test_a_device_that_is_created),
         TEST(test_it_ends_only_by_an_admin_or_its_time),
         TEST(test_a_paused_one_looks),
