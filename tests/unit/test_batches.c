@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A batch from its start to its end: notices in order and at a pace, stages, gates, thresholds,
+/* A batch from its start to its end: notices in order, stages, gates, thresholds,
  * and what admins may do when. Time is the test's. */
 #include "batch_fixture.h"
 
@@ -261,102 +261,6 @@ static void test_fewer_places_than_are_taken(void **state)
         }
     }
     assert_string_equal(batch_counts(batch), "waiting 3, message_sent 2, failed 3");
-}
-
-/* --- pace ---------------------------------------------------------------------------------------
- */
-
-static void test_rate_per_minute(void **state)
-{
-    struct crowd *crowd = *state;
-    struct ota_batch_row row = batch_row(crowd);
-    row.rate_per_minute = 60;
-    struct ota_batch *batch = begin_with(crowd, 12, &row, NULL, 0);
-    assert_int_equal(crowd_notices(), 1); /* at once */
-    int order[12];
-    in_order(crowd, batch, order);
-    assert_int_equal(ota_tasks_wait(&crowd->fix.core, crowd_task(crowd, order[1])), OTA_WAIT_PACED);
-    fixture_run(&crowd->fix, 800, 10);
-    for (int i = 2; i <= 8; i++) { /* one a second, and a tick more where fractions add up so */
-        assert_int_equal(crowd_notices(), i - 1);
-        fixture_run(&crowd->fix, 400, 10);
-        assert_int_equal(crowd_notices(), i);
-        fixture_run(&crowd->fix, 600, 10);
-    }
-    batch_check(crowd);
-}
-
-/* Nobody to send to for a while: then a second's worth at once, and no more. */
-static void test_no_burst_after_a_lull(void **state)
-{
-    struct crowd *crowd = *state;
-    struct ota_batch_row row = batch_row(crowd);
-    row.rate_per_minute = 300;
-    struct ota_batch *batch = begin_with(crowd, 40, &row, NULL, 0);
-    crowd_disconnect(crowd, 0, 39);
-    fake_broker_clear_messages();
-    run(crowd, 60000);
-    assert_int_equal(crowd_notices(), 0); /* offline devices take nothing */
-    crowd_connect(crowd, 0, 39);
-    fixture_tick(&crowd->fix, 10);
-    assert_in_range(crowd_notices(), 5, 6); /* one of them is told again */
-    run(crowd, 1000);
-    struct ota_tally tally = ota_batch_tally(batch);
-    assert_in_range(tally.by_status[OTA_MESSAGE_SENT], 10, 11);
-}
-
-static void test_a_pause_earns_nothing(void **state)
-{
-    struct crowd *crowd = *state;
-    struct ota_batch_row row = batch_row(crowd);
-    row.rate_per_minute = 6; /* one in ten seconds */
-    struct ota_batch *batch = begin_with(crowd, 5, &row, NULL, 0);
-    assert_string_equal(batch_counts(batch), "waiting 4, message_sent 1");
-    run(crowd, 6000);
-    assert_int_equal(batch_do(crowd, ota_batches_pause, batch), OTA_OK);
-    run(crowd, 60000);
-    assert_string_equal(batch_counts(batch), "waiting 4, message_sent 1");
-    assert_int_equal(batch_do(crowd, ota_batches_resume, batch), OTA_OK);
-    run(crowd, 3800);
-    assert_string_equal(batch_counts(batch), "waiting 4, message_sent 1");
-    run(crowd, 300); /* six before, four after */
-    assert_string_equal(batch_counts(batch), "waiting 3, message_sent 2");
-}
-
-static void test_a_restart_earns_nothing(void **state)
-{
-    struct crowd *crowd = *state;
-    struct ota_batch_row row = batch_row(crowd);
-    row.rate_per_minute = 6;
-    int64_t id = begin_with(crowd, 5, &row, NULL, 0)->row.id;
-    for (int i = 0; i < 3; i++) {
-        crowd_restart(crowd, i % 2 != 0);
-        fake_broker_advance(3600000);
-        crowd_connect(crowd, 0, 4);
-        run(crowd, 1000);
-    }
-    assert_string_equal(batch_counts(batch_again(crowd, id)), "waiting 4, message_sent 1");
-    run(crowd, 9000);
-    assert_string_equal(batch_counts(batch_again(crowd, id)), "waiting 3, message_sent 2");
-}
-
-/* Repeats are free, and a new attempt is a first notice again. */
-static void test_what_takes_from_the_bucket(void **state)
-{
-    struct crowd *crowd = *state;
-    struct ota_batch_row row = batch_row(crowd);
-    row.rate_per_minute = 2;
-    row.retry_max = 1;
-    struct ota_batch *batch = begin_with(crowd, 1, &row, NULL, 0);
-    run(crowd, 29000);
-    assert_int_equal(crowd_notices(), 3);
-    assert_in_range((int)(batch->row.bucket.tokens * 1000), 0, 1000);
-    crowd_fails(crowd, 0, -1);
-    run(crowd, 29000);
-    assert_int_equal(crowd_notices(), 3);
-    run(crowd, 1100);
-    assert_int_equal(crowd_notices(), 4);
-    assert_true(batch->row.bucket.tokens < 1.0);
 }
 
 /* --- stages -------------------------------------------------------------------------------------
@@ -812,11 +716,6 @@ int main(void)
         TEST(test_a_done_one_frees_its_place_under_done),
         TEST(test_an_overdue_one_frees_its_place),
         TEST(test_fewer_places_than_are_taken),
-        TEST(test_rate_per_minute),
-        TEST(test_no_burst_after_a_lull),
-        TEST(test_a_pause_earns_nothing),
-        TEST(test_a_restart_earns_nothing),
-        TEST(test_what_takes_from_the_bucket),
         TEST(test_one_stage_after_the_other),
         TEST(test_openings_are_told),
         TEST(test_soak),
