@@ -741,6 +741,12 @@ static bool is_expired(const struct ota_batch *batch)
     return batch->row.reason == OTA_REASON_EXPIRED;
 }
 
+/* Its time is over, though nobody has written that yet. */
+static bool has_to_expire(const struct ota_batch *batch)
+{
+    return !is_expired(batch) && is_due(batch->row.expire_at);
+}
+
 static bool is_being_prepared(const struct ota_batch *batch)
 {
     return batch->row.prepared == OTA_PREPARED_PARTLY && !is_expired(batch) &&
@@ -784,7 +790,7 @@ static enum ota_err look_at(struct ota_core *core, struct ota_batch *batch, int6
 {
     enum ota_err err = OTA_OK;
     ota_batch_let_overdue(batch, core->service_ms);
-    if (!ota_batch_is_over(batch) && !is_expired(batch) && is_due(batch->row.expire_at)) {
+    if (!ota_batch_is_over(batch) && has_to_expire(batch)) {
         err = expire(core, batch, error);
     } else if (batch->row.state == OTA_BATCH_SCHEDULED && is_due(batch->row.start_at)) {
         err = begin_preparing(core, batch, error);
@@ -864,7 +870,8 @@ enum ota_err ota_batches_tick(struct ota_core *core, int64_t end, struct ota_err
 /* How many first notices the batch may send now. */
 static int64_t room_of(struct ota_core *core, struct ota_batch *batch)
 {
-    if (batch->row.state != OTA_BATCH_RUNNING || ota_batch_next(batch) == NULL) {
+    if (batch->row.state != OTA_BATCH_RUNNING || has_to_expire(batch) ||
+        ota_batch_next(batch) == NULL) {
         return 0;
     }
     struct ota_tally tally = ota_batch_tally(batch);
@@ -908,22 +915,45 @@ static enum ota_err spend(struct ota_core *core, struct ota_batch *batch, int64_
     return ota_batch_set_bucket(core->store, batch->row.id, &left, error);
 }
 
+/* Whether the task was one that its batch ends, and that the sweep hasn't come to: it left the
+ * line, to be ended. */
+static bool leaves_line(struct ota_core *core, struct ota_task *task)
+{
+    bool expired;
+    bool ends = ota_batch_ends(task, &expired);
+    if (ends) {
+        ota_tasks_plan(core, task);
+    }
+    return ends;
+}
+
+static enum ota_err send_one(struct ota_core *core, struct ota_task *task, struct ota_error *error)
+{
+    struct ota_upgrade_event event = {.kind = OTA_EV_NOTICED, .service_now = core->service_ms};
+    bool changed;
+    (void)ota_due_set(core, task, 0);
+    enum ota_err err = ota_tasks_apply(core, task, &event, NULL, &changed, error);
+    if (err != OTA_OK) {
+        ota_tasks_set_aside(core, task, err);
+    }
+    return err;
+}
+
 static enum ota_err send_some(struct ota_core *core, struct ota_batch *batch, double *tokens,
                               int64_t end, struct ota_error *error)
 {
     int64_t room = room_of(core, batch);
     int64_t sent = 0;
+    int left = 0;
     enum ota_err err = OTA_OK;
     struct ota_task *task;
-    while (err == OTA_OK && sent < room && *tokens >= 1.0 && ota_now_mono() < end &&
-           (task = ota_batch_next(batch)) != NULL) {
-        (void)ota_due_set(core, task, 0);
-        struct ota_upgrade_event event = {.kind = OTA_EV_NOTICED, .service_now = core->service_ms};
-        bool changed;
-        err = ota_tasks_apply(core, task, &event, NULL, &changed, error);
-        if (err != OTA_OK) {
-            ota_tasks_set_aside(core, task, err);
+    while (err == OTA_OK && sent < room && *tokens >= 1.0 && left < OTA_SWEPT_A_TICK &&
+           ota_now_mono() < end && (task = ota_batch_next(batch)) != NULL) {
+        if (leaves_line(core, task)) {
+            left++;
+            continue;
         }
+        err = send_one(core, task, error);
         sent++;
         *tokens -= 1.0;
     }

@@ -120,6 +120,79 @@ static void test_what_takes_from_the_bucket(void **state)
     assert_true(batch->row.bucket.tokens < 1.0);
 }
 
+/* --- what stops notices --------------------------------------------------------------------------
+ */
+
+/* The sweep that ends its tasks takes a while for so many: until it has come by they are in line.
+ */
+static void test_nothing_is_sent_after_expiry(void **state)
+{
+    struct crowd *crowd = *state;
+    struct ota_batch_row row = batch_row(crowd);
+    row.expire_at = ota_now_unix() + 10000;
+    crowd_add(crowd, 400, "1.0");
+    crowd_connect(crowd, 0, 399);
+    struct ota_batch *batch = batch_start(crowd, &row, NULL, NULL, 0);
+    assert_int_equal(batch_do(crowd, ota_batches_pause, batch), OTA_OK);
+    run(crowd, 9900);
+    assert_string_equal(batch_counts(batch), "waiting 400");
+    assert_int_equal(batch_do(crowd, ota_batches_resume, batch), OTA_OK);
+    fixture_tick(&crowd->fix, 200);
+    assert_non_null(batch->sweep_next);
+    batch_check(crowd);
+    run(crowd, 1000);
+    assert_int_equal(crowd_notices(), 0);
+    assert_string_equal(batch_counts(batch), "cancelled 400");
+    assert_string_equal(batch_stands(batch), "finished expired");
+    batch_check(crowd);
+}
+
+/* A new attempt of what was noticed before isn't held up by those that have to leave the line. */
+static void test_a_retry_goes_on_amid_expiry(void **state)
+{
+    struct crowd *crowd = *state;
+    struct ota_batch_row row = batch_row(crowd);
+    row.max_in_flight = 1;
+    row.retry_max = 1;
+    struct ota_batch *batch = begin_with(crowd, 400, &row);
+    int first = crowd_noticed(crowd, 0);
+    assert_int_equal(batch_do(crowd, ota_batches_pause, batch), OTA_OK);
+    crowd_fails(crowd, first, -1);
+    run(crowd, 29900);
+    batch->row.expire_at = ota_now_unix() + 150; /* updateBatch */
+    assert_int_equal(batch_do(crowd, ota_batches_resume, batch), OTA_OK);
+    fake_broker_clear_messages();
+    crowd_hold(crowd, first, true); /* its turn comes, but it isn't the first in line */
+    fixture_tick(&crowd->fix, 200);
+    assert_non_null(batch->sweep_next);
+    crowd_hold(crowd, first, false);
+    run(crowd, 1000);
+    assert_int_equal(crowd_notices(), 1);
+    assert_int_equal(crowd_noticed(crowd, 0), first);
+    assert_string_equal(batch_counts(batch), "message_sent 1, cancelled 399");
+    batch_check(crowd);
+}
+
+/* The batch couldn't be written: nobody could say that it has expired. It has. */
+static void test_nothing_is_sent_where_expiry_is_late(void **state)
+{
+    struct crowd *crowd = *state;
+    struct ota_batch_row row = batch_row(crowd);
+    row.max_in_flight = 1;
+    row.expire_at = ota_now_unix() + 10000;
+    struct ota_batch *batch = begin_with(crowd, 3, &row);
+    batch->aside_until = ota_now_mono() + 60000;
+    run(crowd, 10000);
+    assert_string_equal(batch_stands(batch), "running");
+    crowd_fails(crowd, crowd_noticed(crowd, 0), -4);
+    fake_broker_clear_messages();
+    run(crowd, 40000);
+    assert_string_equal(batch_stands(batch), "running");
+    assert_int_equal(crowd_notices(), 0);
+    run(crowd, 20000);
+    assert_string_equal(batch_counts(batch), "failed 1, cancelled 2");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, crowd_setup, crowd_teardown)
@@ -129,6 +202,9 @@ int main(void)
         TEST(test_a_pause_earns_nothing),
         TEST(test_a_restart_earns_nothing),
         TEST(test_what_takes_from_the_bucket),
+        TEST(test_nothing_is_sent_after_expiry),
+        TEST(test_a_retry_goes_on_amid_expiry),
+        TEST(test_nothing_is_sent_where_expiry_is_late),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
