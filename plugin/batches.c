@@ -285,6 +285,14 @@ static void fill_bucket(struct ota_batch_row *row, int64_t service_now)
     }
 }
 
+/* What the bucket earned until now is kept. */
+static void pause_batch(const struct ota_core *core, struct ota_batch_change *change,
+                        enum ota_batch_reason reason)
+{
+    fill_bucket(&change->row, core->service_ms);
+    set_state(&change->row, OTA_BATCH_PAUSED, reason);
+}
+
 enum ota_err ota_batches_pause(struct ota_core *core, struct ota_batch *batch,
                                struct ota_error *error)
 {
@@ -296,8 +304,7 @@ enum ota_err ota_batches_pause(struct ota_core *core, struct ota_batch *batch,
     }
     struct ota_batch_change *change = ota_batches_change(batch);
     if (change != NULL) {
-        fill_bucket(&change->row, core->service_ms);
-        set_state(&change->row, OTA_BATCH_PAUSED, OTA_REASON_ADMIN);
+        pause_batch(core, change, OTA_REASON_ADMIN);
     }
     return ota_batches_store(core, change, error);
 }
@@ -631,10 +638,10 @@ static void edit(const struct ota_core *core, struct ota_batch_change *change,
 {
     switch (act) {
     case OTA_ROLLOUT_PAUSE_THRESHOLD:
-        set_state(&change->row, OTA_BATCH_PAUSED, OTA_REASON_FAILURE_THRESHOLD);
+        pause_batch(core, change, OTA_REASON_FAILURE_THRESHOLD);
         break;
     case OTA_ROLLOUT_PAUSE_GATE:
-        set_state(&change->row, OTA_BATCH_PAUSED, OTA_REASON_STAGE_GATE);
+        pause_batch(core, change, OTA_REASON_STAGE_GATE);
         break;
     case OTA_ROLLOUT_PASS:
     case OTA_ROLLOUT_UNPASS:

@@ -120,6 +120,29 @@ static void test_what_takes_from_the_bucket(void **state)
     assert_true(batch->row.bucket.tokens < 1.0);
 }
 
+/* What had been earned until the batch paused itself is there afterwards. */
+static void test_a_pause_by_itself_keeps_what_was_earned(void **state)
+{
+    struct crowd *crowd = *state;
+    struct ota_batch_row row = batch_row(crowd);
+    row.rate_per_minute = 6;
+    row.threshold_percent = 1;
+    row.threshold_min = 1;
+    struct ota_batch *batch = begin_with(crowd, 2, &row);
+    int first = crowd_noticed(crowd, 0);
+    crowd_disconnect(crowd, 1 - first, 1 - first);
+    run(crowd, 15000);
+    crowd_fails(crowd, first, -4);
+    run(crowd, 100);
+    assert_string_equal(batch_stands(batch), "paused failure_threshold");
+    crowd_connect(crowd, 1 - first, 1 - first);
+    fake_broker_clear_messages();
+    assert_int_equal(batch_do(crowd, ota_batches_resume, batch), OTA_OK);
+    run(crowd, 100);
+    assert_int_equal(crowd_notices(), 1);
+    batch_check(crowd);
+}
+
 /* --- what stops notices --------------------------------------------------------------------------
  */
 
@@ -202,6 +225,7 @@ int main(void)
         TEST(test_a_pause_earns_nothing),
         TEST(test_a_restart_earns_nothing),
         TEST(test_what_takes_from_the_bucket),
+        TEST(test_a_pause_by_itself_keeps_what_was_earned),
         TEST(test_nothing_is_sent_after_expiry),
         TEST(test_a_retry_goes_on_amid_expiry),
         TEST(test_nothing_is_sent_where_expiry_is_late),
