@@ -206,9 +206,10 @@ static enum ota_err look_at_devices(struct slice *slice)
 }
 
 /* All tasks are there, and each stage knows its end: the first one opens. */
-static void complete(struct ota_batch_change *change)
+static void complete(const struct ota_core *core, struct ota_batch_change *change)
 {
     struct ota_batch_row *row = &change->row;
+    ota_bucket_begin(&row->bucket, core->service_ms);
     row->prepared = OTA_PREPARED_FULLY;
     row->open_stages = 1;
     change->stages[0].state = OTA_STAGE_OPEN;
@@ -235,7 +236,7 @@ static enum ota_err write_slice(struct slice *slice)
     if (change != NULL) {
         change->row = slice->row;
         if (!slice->more && slice->batch->stage_count == 1) {
-            complete(change);
+            complete(slice->core, change);
         }
     }
     return ota_batches_store(slice->core, change, slice->error);
@@ -333,7 +334,7 @@ static enum ota_err finish_placing(struct ota_core *core, struct ota_batch *batc
     if (change == NULL) {
         return ota_error_no_memory(error);
     }
-    complete(change);
+    complete(core, change);
     enum ota_err err = ota_core_begin(core, error);
     if (err != OTA_OK) {
         ota_batches_drop(change);

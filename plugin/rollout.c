@@ -186,12 +186,17 @@ enum ota_rollout_act ota_rollout_next(const struct ota_rollout *rollout, int64_t
 
 /* --- pace ----------------------------------------------------------------------------------- */
 
+void ota_bucket_begin(struct ota_bucket *bucket, int64_t service_now)
+{
+    *bucket = (struct ota_bucket){1.0, service_now};
+}
+
 void ota_bucket_fill(struct ota_bucket *bucket, int64_t rate, int64_t service_now)
 {
     double a_second = (double)rate / 60.0;
     double most = a_second > 1.0 ? a_second : 1.0;
     if (bucket->at == 0) {
-        *bucket = (struct ota_bucket){1.0, service_now};
+        ota_bucket_begin(bucket, service_now);
         return;
     }
     bucket->tokens += (double)(service_now - bucket->at) * a_second / 1000.0;

@@ -86,6 +86,8 @@ uint32_t ota_rollout_needed(const struct ota_stage *stage);
 
 /* --- pace ----------------------------------------------------------------------------------- */
 
+/* As the batch begins to run: one token. */
+void ota_bucket_begin(struct ota_bucket *bucket, int64_t service_now);
 /* Fills it up for the time since; rate is per minute. Not called while the batch is paused. */
 void ota_bucket_fill(struct ota_bucket *bucket, int64_t rate, int64_t service_now);
 /* Time that passes without filling. */

@@ -120,6 +120,37 @@ static void test_what_takes_from_the_bucket(void **state)
     assert_true(batch->row.bucket.tokens < 1.0);
 }
 
+/* The bucket begins to fill when the batch begins to run, not with the first that it could tell. */
+static void test_the_bucket_fills_while_nobody_is_there(void **state)
+{
+    struct crowd *crowd = *state;
+    struct ota_batch_row row = batch_row(crowd);
+    row.rate_per_minute = 240; /* holds four */
+    crowd_add(crowd, 6, "1.0");
+    (void)batch_start(crowd, &row, NULL, NULL, 0);
+    run(crowd, 10000);
+    crowd_connect(crowd, 0, 5);
+    fixture_tick(&crowd->fix, 10);
+    assert_int_equal(crowd_notices(), 4);
+    batch_check(crowd);
+}
+
+/* It holds one token until it runs, however long it is paused before. */
+static void test_the_bucket_of_one_that_was_paused_first(void **state)
+{
+    struct crowd *crowd = *state;
+    struct ota_batch_row row = batch_row(crowd);
+    row.rate_per_minute = 240;
+    crowd_add(crowd, 6, "1.0");
+    crowd_connect(crowd, 0, 5);
+    struct ota_batch *batch = batch_start(crowd, &row, NULL, NULL, 0);
+    assert_int_equal(batch_do(crowd, ota_batches_pause, batch), OTA_OK);
+    run(crowd, 10000);
+    assert_int_equal(batch_do(crowd, ota_batches_resume, batch), OTA_OK);
+    fixture_tick(&crowd->fix, 10);
+    assert_int_equal(crowd_notices(), 1);
+}
+
 /* What had been earned until the batch paused itself is there afterwards. */
 static void test_a_pause_by_itself_keeps_what_was_earned(void **state)
 {
@@ -225,6 +256,8 @@ int main(void)
         TEST(test_a_pause_earns_nothing),
         TEST(test_a_restart_earns_nothing),
         TEST(test_what_takes_from_the_bucket),
+        TEST(test_the_bucket_fills_while_nobody_is_there),
+        TEST(test_the_bucket_of_one_that_was_paused_first),
         TEST(test_a_pause_by_itself_keeps_what_was_earned),
         TEST(test_nothing_is_sent_after_expiry),
         TEST(test_a_retry_goes_on_amid_expiry),
