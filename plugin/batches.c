@@ -278,11 +278,48 @@ static void set_state(struct ota_batch_row *row, enum ota_batch_state state,
     }
 }
 
+/* Without a rate that only says up to when it is filled. */
 static void fill_bucket(struct ota_batch_row *row, int64_t service_now)
 {
-    if (row->rate_per_minute > 0 && row->state == OTA_BATCH_RUNNING) {
+    if (row->state == OTA_BATCH_RUNNING) {
         ota_bucket_fill(&row->bucket, row->rate_per_minute, service_now);
     }
+}
+
+static enum ota_err check_update(const struct ota_batch *batch, const struct ota_batch_row *row,
+                                 struct ota_error *error)
+{
+    if (ota_batch_is_over(batch) || batch->row.reason == OTA_REASON_EXPIRED) {
+        return ota_error_set(error, OTA_CONFLICT, "batch",
+                             "batch %lld is over: nothing can be changed",
+                             (long long)batch->row.id);
+    }
+    bool sets_expiry = row->expire_at != batch->row.expire_at;
+    if (sets_expiry && (row->expire_at <= ota_now_unix() || row->expire_at <= row->start_at)) {
+        return ota_error_set(error, OTA_INVALID_REQUEST, "expireAt",
+                             "expireAt must be in the future and later than startAt");
+    }
+    return OTA_OK;
+}
+
+enum ota_err ota_batches_update(struct ota_core *core, struct ota_batch *batch,
+                                const struct ota_batch_row *row, struct ota_error *error)
+{
+    enum ota_err err = check_update(batch, row, error);
+    if (err != OTA_OK) {
+        return err;
+    }
+    struct ota_batch_change *change = ota_batches_change(batch);
+    if (change != NULL) {
+        fill_bucket(&change->row, core->service_ms); /* at the old rate */
+        memcpy(change->row.name, row->name, sizeof change->row.name);
+        change->row.rate_per_minute = row->rate_per_minute;
+        change->row.max_in_flight = row->max_in_flight;
+        change->row.threshold_percent = row->threshold_percent;
+        change->row.threshold_min = row->threshold_min;
+        change->row.expire_at = row->expire_at;
+    }
+    return ota_batches_store(core, change, error);
 }
 
 /* What the bucket earned until now is kept. */

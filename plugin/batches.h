@@ -45,6 +45,10 @@ OTA_CHECKED enum ota_err ota_batches_create(struct ota_core *core, struct ota_ba
                                             struct ota_error *error);
 OTA_CHECKED enum ota_err ota_batches_start(struct ota_core *core, struct ota_batch *batch,
                                            struct ota_error *error);
+/* Takes what updateBatch may change (name, limits, expiry) over from `row`. */
+OTA_CHECKED enum ota_err ota_batches_update(struct ota_core *core, struct ota_batch *batch,
+                                            const struct ota_batch_row *row,
+                                            struct ota_error *error);
 OTA_CHECKED enum ota_err ota_batches_pause(struct ota_core *core, struct ota_batch *batch,
                                            struct ota_error *error);
 OTA_CHECKED enum ota_err ota_batches_resume(struct ota_core *core, struct ota_batch *batch,

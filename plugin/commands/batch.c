@@ -554,24 +554,12 @@ enum ota_err ota_cmd_update_batch(struct ota_call *call)
 {
     struct ota_batch *batch;
     enum ota_err err = ota_call_batch(call, &batch);
-    int64_t expire_at = ota_field_int(call->fields, "expireAt", 0);
     if (err != OTA_OK) {
         return err;
     }
-    if (ota_batch_is_over(batch) || batch->row.reason == OTA_REASON_EXPIRED) {
-        return ota_error_set(&call->error, OTA_CONFLICT, "batch",
-                             "batch %lld is over: nothing can be changed",
-                             (long long)batch->row.id);
-    }
-    if (expire_at != 0 && (expire_at <= ota_now_unix() || expire_at <= batch->row.start_at)) {
-        return ota_error_set(&call->error, OTA_INVALID_REQUEST, "expireAt",
-                             "expireAt must be in the future and later than startAt");
-    }
-    struct ota_batch_change *change = ota_batches_change(batch);
-    if (change != NULL) {
-        read_limits(call->fields, &change->row);
-    }
-    err = ota_batches_store(call->core, change, &call->error);
+    struct ota_batch_row row = batch->row;
+    read_limits(call->fields, &row);
+    err = ota_batches_update(call->core, batch, &row, &call->error);
     return err == OTA_OK ? answer_changed(call, batch) : err;
 }
 

@@ -174,6 +174,55 @@ static void test_a_pause_by_itself_keeps_what_was_earned(void **state)
     batch_check(crowd);
 }
 
+/* The batch with another rate, as updateBatch makes it. */
+static void set_rate(struct crowd *crowd, struct ota_batch *batch, int64_t rate)
+{
+    struct ota_batch_row row = batch->row;
+    row.rate_per_minute = rate;
+    assert_int_equal(ota_core_begin(&crowd->fix.core, NULL), OTA_OK);
+    assert_int_equal(ota_batches_update(&crowd->fix.core, batch, &row, NULL), OTA_OK);
+    assert_int_equal(ota_core_commit(&crowd->fix.core, NULL), OTA_OK);
+}
+
+/* Time before the change counts at the old rate. */
+static void test_a_new_rate_is_for_what_follows(void **state)
+{
+    struct crowd *crowd = *state;
+    struct ota_batch_row row = batch_row(crowd);
+    row.rate_per_minute = 6;
+    struct ota_batch *batch = begin_with(crowd, 3, &row);
+    crowd_disconnect(crowd, 0, 2);
+    fake_broker_clear_messages();
+    run(crowd, 4000);
+    set_rate(crowd, batch, 60); /* 0.4 of a token is there */
+    crowd_connect(crowd, 0, 2);
+    run(crowd, 500);
+    assert_string_equal(batch_counts(batch), "waiting 2, message_sent 1");
+    run(crowd, 200);
+    assert_string_equal(batch_counts(batch), "waiting 1, message_sent 2");
+    batch_check(crowd);
+}
+
+/* Without a rate there is no bucket; where one is set then, it begins with one. */
+static void test_a_first_rate(void **state)
+{
+    struct crowd *crowd = *state;
+    struct ota_batch_row row = batch_row(crowd);
+    row.max_in_flight = 1;
+    struct ota_batch *batch = begin_with(crowd, 20, &row);
+    run(crowd, 60000);
+    row = batch->row;
+    row.max_in_flight = 100;
+    row.rate_per_minute = 600;
+    assert_int_equal(ota_core_begin(&crowd->fix.core, NULL), OTA_OK);
+    assert_int_equal(ota_batches_update(&crowd->fix.core, batch, &row, NULL), OTA_OK);
+    assert_int_equal(ota_core_commit(&crowd->fix.core, NULL), OTA_OK);
+    fixture_tick(&crowd->fix, 10);
+    assert_string_equal(batch_counts(batch), "waiting 18, message_sent 2");
+    run(crowd, 500);
+    assert_string_equal(batch_counts(batch), "waiting 13, message_sent 7");
+}
+
 /* --- what stops notices --------------------------------------------------------------------------
  */
 
@@ -259,6 +308,8 @@ int main(void)
         TEST(test_the_bucket_fills_while_nobody_is_there),
         TEST(test_the_bucket_of_one_that_was_paused_first),
         TEST(test_a_pause_by_itself_keeps_what_was_earned),
+        TEST(test_a_new_rate_is_for_what_follows),
+        TEST(test_a_first_rate),
         TEST(test_nothing_is_sent_after_expiry),
         TEST(test_a_retry_goes_on_amid_expiry),
         TEST(test_nothing_is_sent_where_expiry_is_late),
