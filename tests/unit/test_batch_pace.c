@@ -296,6 +296,30 @@ static void test_nothing_is_sent_where_expiry_is_late(void **state)
     assert_string_equal(batch_counts(batch), "failed 1, cancelled 2");
 }
 
+/* Something is due at every tick, and more than it can do: others' devices hear their notices again
+ * and again. The cancelled batch's tasks end all the same. */
+static void test_a_sweep_never_starves(void **state)
+{
+    struct crowd *crowd = *state;
+    struct ota_batch_row row = batch_row(crowd);
+    (void)begin_with(crowd, 500, &row);
+    run(crowd, 1000);
+    crowd_add(crowd, 300, "1.0");
+    struct ota_batch *batch = batch_start(crowd, &row, NULL, NULL, 0);
+    run(crowd, 200);
+    assert_string_equal(batch_counts(batch), "waiting 300");
+    crowd->fix.core.settings.notice_interval_ms = 10;
+    run(crowd, 12000); /* the notices of the first ten seconds are out */
+    assert_int_equal(batch_do(crowd, batch_cancel, batch), OTA_OK);
+    for (int i = 0; i < 100; i++) {
+        assert_non_null(ota_due_first(&crowd->fix.core, ota_now_mono() + 10));
+        fixture_tick(&crowd->fix, 10);
+    }
+    assert_string_equal(batch_counts(batch), "cancelled 300");
+    assert_true(batch->row.tallied);
+    batch_check(crowd);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, crowd_setup, crowd_teardown)
@@ -313,6 +337,7 @@ int main(void)
         TEST(test_nothing_is_sent_after_expiry),
         TEST(test_a_retry_goes_on_amid_expiry),
         TEST(test_nothing_is_sent_where_expiry_is_late),
+        TEST(test_a_sweep_never_starves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
