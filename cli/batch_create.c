@@ -2,7 +2,6 @@
 #include "batch_create.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -12,6 +11,7 @@
 #include "progress.h"
 #include "render.h"
 #include "roster.h"
+#include "util/stage.h"
 
 struct making {
     struct ota_session *session;
@@ -155,25 +155,22 @@ static void add_up(json_t *sum, const json_t *more)
     }
 }
 
-/* As the server divides them, which saw the pieces only. */
-static json_t *stage_sizes(const json_t *stages, int64_t total)
+/* For the server saw the pieces only. */
+static json_t *stage_sizes(const json_t *given, int64_t total)
 {
-    json_t *sizes = json_array();
-    int64_t before = 0;
-    size_t i;
-    json_t *stage;
-    json_array_foreach((json_t *)stages, i, stage)
-    {
-        double share = json_number_value(json_object_get(stage, "percent"));
-        int64_t end = share > 0 ? (int64_t)ceil((double)total * share / 100.0 - 1e-9)
-                                : ota_batch_number(stage, "count");
-        end = end > before ? end : before + 1;
-        end = end < total && i + 1 < json_array_size(stages) ? end : total;
-        (void)json_array_append_new(sizes, json_integer(end - before));
-        before = end;
+    struct ota_stage stages[OTA_STAGES_MAX] = {{.percent = 100.0}};
+    uint32_t ends[OTA_STAGES_MAX];
+    size_t count = 0;
+    for (; count < json_array_size(given) && count < OTA_STAGES_MAX; count++) {
+        const json_t *stage = json_array_get(given, count);
+        stages[count].percent = json_number_value(json_object_get(stage, "percent"));
+        stages[count].count = ota_batch_number(stage, "count");
     }
-    if (stages == NULL) {
-        (void)json_array_append_new(sizes, json_integer(total));
+    count = count > 0 ? count : 1;
+    ota_stage_ends(stages, count, (uint32_t)total, ends);
+    json_t *sizes = json_array();
+    for (size_t i = 0; i < count; i++) {
+        (void)json_array_append_new(sizes, json_integer(ends[i] - (i > 0 ? ends[i - 1] : 0)));
     }
     return sizes;
 }

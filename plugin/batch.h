@@ -54,11 +54,26 @@ void ota_fleet_remove_batch(struct ota_fleet *fleet, struct ota_batch *batch);
 void ota_fleet_list_batch(struct ota_fleet *fleet, struct ota_batch *batch);
 /* The first of the live ones becomes the last. */
 void ota_fleet_turn_batches(struct ota_fleet *fleet);
+/* One more (1) that names its firmware, which can't be deleted then; -1: it is over. */
+void ota_fleet_count_batch(struct ota_fleet *fleet, const struct ota_batch *batch, int change);
 void ota_fleet_free_batches(struct ota_fleet *fleet);
 
 static inline bool ota_batch_is_over(const struct ota_batch *batch)
 {
     return batch->row.state >= OTA_BATCH_CANCELLED;
+}
+
+/* Its time was over, and that is written: what was never noticed ends. */
+static inline bool ota_batch_is_expired(const struct ota_batch *batch)
+{
+    return batch->row.reason == OTA_REASON_EXPIRED;
+}
+
+/* Its time is over, though nobody has written that yet. */
+static inline bool ota_batch_has_to_expire(const struct ota_batch *batch, int64_t unix_now)
+{
+    return !ota_batch_is_expired(batch) && batch->row.expire_at != 0 &&
+           unix_now >= batch->row.expire_at;
 }
 
 /* --- order ---------------------------------------------------------------------------------- */
@@ -80,19 +95,6 @@ struct ota_task *ota_batch_next(const struct ota_batch *batch);
 void ota_batch_link(struct ota_task *task);
 void ota_batch_unlink(struct ota_task *task);
 
-/* The devices of a batch with stages, while their order isn't known. */
-bool ota_batch_note_member(struct ota_batch *batch, uint32_t device_id);
-/* Takes back all but the first `count`. */
-void ota_batch_trim_members(struct ota_batch *batch, uint32_t count);
-uint32_t ota_batch_member_count(const struct ota_batch *batch);
-/* By their ids; those that were read at a start come in the order of their tasks. */
-void ota_batch_sort_members(struct ota_batch *batch);
-/* The key of the member at the rank (from 1); a look at each member. False: no memory. */
-bool ota_batch_key_at(const struct ota_batch *batch, uint32_t rank, uint64_t *key);
-/* The members from the i-th on, in the order of their ids. */
-const uint32_t *ota_batch_members(const struct ota_batch *batch, size_t i, size_t *count);
-void ota_batch_forget_members(struct ota_batch *batch);
-
 /* --- tallies -------------------------------------------------------------------------------- */
 
 /* A task as the tally sees it. */
@@ -102,6 +104,15 @@ struct ota_counted {
     bool online;
     const struct ota_upgrade *up;
 };
+
+static inline struct ota_counted ota_batch_counted(const struct ota_task *task,
+                                                   const struct ota_upgrade *up)
+{
+    return (struct ota_counted){.task_id = task->id,
+                                .device_id = task->device->id,
+                                .online = task->device->conn != NULL,
+                                .up = up};
+}
 
 /* The task moved; before or after is NULL where it came or went. */
 void ota_batch_count(struct ota_batch *batch, const struct ota_counted *before,
@@ -124,6 +135,9 @@ void ota_batch_forget_unproven(struct ota_batch *batch);
 /* All stages together. */
 struct ota_tally ota_batch_tally(const struct ota_batch *batch);
 struct ota_rollout ota_batch_rollout(const struct ota_batch *batch);
+
+/* Up to now, where it runs. Without a rate that only says up to when it is filled. */
+void ota_batch_fill_bucket(struct ota_batch_row *row, int64_t service_now);
 
 /* --- rules that a task asks for -------------------------------------------------------------- */
 

@@ -7,7 +7,7 @@
 #include "batch.h"
 #include "broker.h"
 #include "events.h"
-#include "tasks.h"
+#include "fleet_task.h"
 
 static void run_nothing(struct ota_core *core, struct ota_effect *effect)
 {

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dispatch.h"
 
-#include "batches.h"
+#include "batch.h"
+#include "batch_send.h"
+#include "batch_tick.h"
 #include "broker.h"
+#include "task_plan.h"
 #include "tasks.h"
 
 /* design.md, contract 2: 2.5 notices for each millisecond since the last tick, never over 250. */
@@ -114,12 +117,12 @@ static enum ota_err do_slice(struct ota_dispatch *dispatch, int64_t end, struct 
             return err;
         }
     }
-    return ota_batches_send(core, &dispatch->notice_tokens, end, error);
+    return ota_batch_send(core, &dispatch->notice_tokens, end, error);
 }
 
 static bool has_due(struct ota_core *core)
 {
-    return ota_due_first(core, core->mono_now) != NULL || ota_batches_can_send(core);
+    return ota_due_first(core, core->mono_now) != NULL || ota_batch_can_send(core);
 }
 
 static void do_due(struct ota_dispatch *dispatch, int64_t end)
@@ -147,7 +150,7 @@ static void do_due(struct ota_dispatch *dispatch, int64_t end)
 static void do_batches(struct ota_core *core, int64_t end)
 {
     struct ota_error error = {0};
-    if (core->mono_now >= core->store_retry_at && ota_batches_tick(core, end, &error) != OTA_OK) {
+    if (core->mono_now >= core->store_retry_at && ota_batch_tick(core, end, &error) != OTA_OK) {
         ota_core_put_off(core, &error);
     }
 }

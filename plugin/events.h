@@ -17,6 +17,13 @@ struct ota_task_news {
     const char *version; /* the target */
 };
 
+static inline struct ota_task_news ota_events_news_of(const struct ota_task *task,
+                                                      const char *version)
+{
+    return (struct ota_task_news){task->id, task->batch != NULL ? task->batch->row.id : 0,
+                                  &task->up, version};
+}
+
 void ota_events_task(struct ota_core *core, const struct ota_device *device,
                      const struct ota_task_news *news);
 void ota_events_version(struct ota_core *core, const struct ota_device *device);

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "batch.h"
+#include "fleet_conn.h"
+#include "fleet_task.h"
 
 #define OTA_PAGE 4096u
 
@@ -197,12 +199,6 @@ struct ota_device *ota_fleet_device(const struct ota_fleet *fleet,
                           &key);
 }
 
-/* Of a product that is being deleted: its rows go in slices, and nobody sees it any more. */
-static bool is_doomed(const struct ota_device *device)
-{
-    return device->product->name[0] == '\0';
-}
-
 static struct ota_device *device_at(const struct ota_fleet *fleet, int64_t id)
 {
     size_t page = (size_t)id / OTA_PAGE;
@@ -215,7 +211,7 @@ static struct ota_device *device_at(const struct ota_fleet *fleet, int64_t id)
 struct ota_device *ota_fleet_device_by_id(const struct ota_fleet *fleet, int64_t id)
 {
     struct ota_device *device = device_at(fleet, id);
-    return device != NULL && !is_doomed(device) ? device : NULL;
+    return device != NULL && !ota_device_is_doomed(device) ? device : NULL;
 }
 
 static bool ensure_page(struct ota_fleet *fleet, size_t page)
@@ -292,7 +288,7 @@ void ota_fleet_remove_device(struct ota_fleet *fleet, struct ota_device *device)
                      device);
     fleet->pages[device->id / OTA_PAGE][device->id % OTA_PAGE] = NULL;
     device->product->devices--;
-    fleet->device_count -= !is_doomed(device);
+    fleet->device_count -= !ota_device_is_doomed(device);
     free(device);
 }
 
@@ -301,7 +297,7 @@ bool ota_fleet_purge(struct ota_fleet *fleet, int ids)
     size_t end = fleet->page_count * OTA_PAGE;
     for (; ids > 0 && fleet->doomed != NULL && fleet->doom_at < end; ids--) {
         struct ota_device *device = device_at(fleet, (int64_t)fleet->doom_at++);
-        if (device != NULL && is_doomed(device)) {
+        if (device != NULL && ota_device_is_doomed(device)) {
             ota_fleet_remove_device(fleet, device);
         }
     }
@@ -426,8 +422,8 @@ struct ota_device *ota_fleet_device_after(const struct ota_fleet *fleet,
             continue;
         }
         struct ota_device *device = fleet->pages[i / OTA_PAGE][i % OTA_PAGE];
-        bool matches =
-            device != NULL && (product == NULL ? !is_doomed(device) : device->product == product);
+        bool matches = device != NULL && (product == NULL ? !ota_device_is_doomed(device)
+                                                          : device->product == product);
         if (matches) {
             return device;
         }
@@ -435,154 +431,7 @@ struct ota_device *ota_fleet_device_after(const struct ota_fleet *fleet,
     return NULL;
 }
 
-/* --- unfinished tasks ----------------------------------------------------------------------- */
-
-static bool copy_text(const char *text, char **copy)
-{
-    if (text[0] == '\0') {
-        return true;
-    }
-    *copy = strdup(text);
-    return *copy != NULL;
-}
-
-struct ota_task *ota_task_new(struct ota_fleet *fleet, const struct ota_task_row *row)
-{
-    struct ota_task *task = calloc(1, sizeof *task);
-    if (task == NULL) {
-        return NULL;
-    }
-    task->id = row->id;
-    task->device = ota_fleet_device_by_id(fleet, row->device_id);
-    task->firmware = ota_fleet_firmware(fleet, row->firmware_id);
-    task->batch = row->batch_id != 0 ? ota_fleet_batch(fleet, row->batch_id) : NULL;
-    task->last_event = row->last_event;
-    task->sent_at = row->sent_at;
-    bool shared = task->batch != NULL; /* then the batch has the same */
-    if (task->device == NULL || (!shared && !copy_text(row->retry_on, &task->retry_on)) ||
-        !copy_text(row->device_message, &task->device_message)) {
-        ota_task_free(task);
-        return NULL;
-    }
-    return task;
-}
-
-void ota_task_free(struct ota_task *task)
-{
-    if (task != NULL) {
-        free(task->retry_on);
-        free(task->device_message);
-        free(task);
-    }
-}
-
-void ota_fleet_link_task(struct ota_fleet *fleet, struct ota_task *task)
-{
-    task->device->task = task;
-    task->device->last_task = task->id;
-    task->device->may_settle = false;
-    if (task->firmware != NULL) {
-        task->firmware->unfinished++;
-    }
-    if (task->batch != NULL) {
-        ota_batch_link(task);
-    }
-    fleet->task_count++;
-}
-
-void ota_fleet_unlink_task(struct ota_fleet *fleet, struct ota_task *task)
-{
-    task->device->task = NULL;
-    if (task->firmware != NULL) {
-        task->firmware->unfinished--;
-    }
-    if (task->batch != NULL) {
-        ota_batch_unlink(task);
-    }
-    fleet->task_count--;
-}
-
-const char *ota_task_retry_on(const struct ota_task *task)
-{
-    return task->batch != NULL ? task->batch->row.retry_on : task->retry_on;
-}
-
-/* --- who is connected ------------------------------------------------------------------------ */
-
-static bool conn_equal(const void *item, const void *key)
-{
-    return ((const struct ota_conn *)item)->client == key;
-}
-
-struct ota_conn *ota_fleet_conn(const struct ota_fleet *fleet, const struct mosquitto *client)
-{
-    return ota_index_find(&fleet->conns, hash_number(fleet, (uint64_t)(uintptr_t)client),
-                          conn_equal, client);
-}
-
-struct ota_conn *ota_fleet_add_conn(struct ota_fleet *fleet, const struct mosquitto *client,
-                                    const char *client_id)
-{
-    struct ota_conn *conn = calloc(1, sizeof *conn);
-    if (conn == NULL) {
-        return NULL;
-    }
-    conn->client = client;
-    conn->client_id = strdup(client_id);
-    if (conn->client_id == NULL ||
-        !ota_index_add(&fleet->conns, hash_number(fleet, (uint64_t)(uintptr_t)client), conn)) {
-        free(conn->client_id);
-        free(conn);
-        return NULL;
-    }
-    return conn;
-}
-
-void ota_fleet_remove_conn(struct ota_fleet *fleet, struct ota_conn *conn)
-{
-    ota_index_remove(&fleet->conns, hash_number(fleet, (uint64_t)(uintptr_t)conn->client), conn);
-    free(conn->client_id);
-    free(conn);
-}
-
-static void leave_conn(struct ota_device *device)
-{
-    if (device->prev_of_conn != NULL) {
-        device->prev_of_conn->next_of_conn = device->next_of_conn;
-    } else {
-        device->conn->devices = device->next_of_conn;
-    }
-    if (device->next_of_conn != NULL) {
-        device->next_of_conn->prev_of_conn = device->prev_of_conn;
-    }
-    device->prev_of_conn = NULL;
-    device->next_of_conn = NULL;
-    device->conn = NULL;
-}
-
-void ota_fleet_set_conn(struct ota_fleet *fleet, struct ota_device *device, struct ota_conn *conn)
-{
-    int change = (conn != NULL) - (device->conn != NULL);
-    if (device->conn != NULL) {
-        leave_conn(device);
-    }
-    if (conn != NULL) {
-        device->conn = conn;
-        device->next_of_conn = conn->devices;
-        if (conn->devices != NULL) {
-            conn->devices->prev_of_conn = device;
-        }
-        conn->devices = device;
-    }
-    device->product->online += (uint32_t)change;
-    if (change != 0 && device->task != NULL && device->task->batch != NULL &&
-        device->task->up.status == OTA_WAITING) {
-        ota_batch_count_online(device->task->batch, device->id, change);
-    }
-    if (!is_doomed(device)) { /* else it was taken off with its product */
-        fleet->online_count += (uint32_t)change;
-    }
-}
+/* --- the end --------------------------------------------------------------------------------- */
 
 static void free_all_devices(struct ota_fleet *fleet)
 {
@@ -604,11 +453,7 @@ void ota_fleet_free(struct ota_fleet *fleet)
 {
     free_all_devices(fleet);
     ota_fleet_free_batches(fleet);
-    struct ota_conn *conn;
-    for (size_t at = 0; (conn = ota_index_next(&fleet->conns, &at)) != NULL;) {
-        free(conn->client_id);
-        free(conn);
-    }
+    ota_fleet_free_conns(fleet);
     void *item;
     for (size_t at = 0; (item = ota_index_next(&fleet->firmware, &at)) != NULL;) {
         free(item);
@@ -621,7 +466,6 @@ void ota_fleet_free(struct ota_fleet *fleet)
         fleet->doomed = product->next_doomed;
         free_product(product);
     }
-    ota_index_free(&fleet->conns);
     ota_index_free(&fleet->firmware);
     ota_index_free(&fleet->products);
     ota_index_free(&fleet->product_ids);

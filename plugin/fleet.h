@@ -69,6 +69,12 @@ struct ota_device {
     char name[];         /* in one piece with the rest: 32 bytes and a cache line saved a device */
 };
 
+/* Of a product that is being deleted: its rows go in slices, and nobody sees it any more. */
+static inline bool ota_device_is_doomed(const struct ota_device *device)
+{
+    return device->product->name[0] == '\0';
+}
+
 #define OTA_HOUR_MS 3600000
 
 /* What seen_hour counts in. */
@@ -181,25 +187,5 @@ struct ota_device *ota_fleet_take_marked(struct ota_fleet *fleet, struct ota_mar
 /* The product's (NULL: any) next device after id; NULL at the end. */
 struct ota_device *ota_fleet_device_after(const struct ota_fleet *fleet,
                                           const struct ota_product *product, uint32_t id);
-
-/* --- unfinished tasks ----------------------------------------------------------------------- */
-
-/* Makes a task from a row without linking it: no step that can fail is left after this. */
-struct ota_task *ota_task_new(struct ota_fleet *fleet, const struct ota_task_row *row);
-void ota_task_free(struct ota_task *task);
-/* Which failures have it tried again; NULL: the default. */
-const char *ota_task_retry_on(const struct ota_task *task);
-void ota_fleet_link_task(struct ota_fleet *fleet, struct ota_task *task);
-void ota_fleet_unlink_task(struct ota_fleet *fleet, struct ota_task *task);
-
-/* --- who is connected ------------------------------------------------------------------------ */
-
-struct ota_conn *ota_fleet_conn(const struct ota_fleet *fleet, const struct mosquitto *client);
-struct ota_conn *ota_fleet_add_conn(struct ota_fleet *fleet, const struct mosquitto *client,
-                                    const char *client_id);
-/* The connection must speak for no device any more. */
-void ota_fleet_remove_conn(struct ota_fleet *fleet, struct ota_conn *conn);
-/* conn NULL: offline. */
-void ota_fleet_set_conn(struct ota_fleet *fleet, struct ota_device *device, struct ota_conn *conn);
 
 #endif

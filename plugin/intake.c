@@ -9,6 +9,7 @@
 #include "devices.h"
 #include "notice.h"
 #include "presence.h"
+#include "task_plan.h"
 #include "tasks.h"
 #include "util/rate.h"
 

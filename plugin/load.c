@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "load.h"
 
-#include "batch.h"
-#include "tasks.h"
+#include "batch_members.h"
+#include "fleet_task.h"
+#include "task_plan.h"
 
 struct loading {
     struct ota_core *core;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Owns: who gets a task from a batch: looking for its devices and making their tasks, in slices;
- *       where its stages end; devices that come to match a continuous batch; what a dry run tells.
+ * Owns: preparing a batch: looking for its devices and making their tasks, in slices; where its
+ *       stages end; what a dry run tells.
  * Thread: the broker's.
  * Frees: nothing.
  */
@@ -14,10 +14,6 @@
 /* Goes on preparing the batch until `end` (monotonic ms), in a transaction of its own. */
 OTA_CHECKED enum ota_err ota_prepare_some(struct ota_core *core, struct ota_batch *batch,
                                           int64_t end, struct ota_error *error);
-
-/* Lets continuous batches look at marked devices, likewise. */
-OTA_CHECKED enum ota_err ota_prepare_looks(struct ota_core *core, int64_t end,
-                                           struct ota_error *error);
 
 /* How far a dry run has come, and what it has counted. */
 struct ota_dry_run {
@@ -36,9 +32,5 @@ OTA_CHECKED enum ota_err ota_prepare_dry_run(struct ota_core *core, const struct
 OTA_CHECKED enum ota_err ota_prepare_dry_look(struct ota_core *core, const struct ota_batch *batch,
                                               struct ota_device *device, struct ota_dry_run *run,
                                               struct ota_error *error);
-
-/* Whether the target is older than what the device runs; a version never uploaded has no order. */
-bool ota_prepare_is_downgrade(const struct ota_core *core, const struct ota_device *device,
-                              const struct ota_firmware *target);
 
 #endif

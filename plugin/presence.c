@@ -4,7 +4,8 @@
 #include "broker.h"
 #include "devices.h"
 #include "events.h"
-#include "tasks.h"
+#include "fleet_conn.h"
+#include "task_plan.h"
 
 static struct ota_conn *conn_of(struct ota_core *core, const struct mosquitto *client)
 {

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "rollout.h"
 
-#include <math.h>
-
 /* The finaliser of splitmix64 (Steele, Lea, Flood 2014): one to one over 64 bits. */
 static uint64_t mix(uint64_t value)
 {
@@ -17,29 +15,6 @@ uint64_t ota_rollout_key(int64_t batch_id, uint32_t device_id)
 }
 
 /* --- stages --------------------------------------------------------------------------------- */
-
-/* 0.1 percent of 1,000 is one device, whatever binary fractions make of it. */
-#define OTA_ROUNDING 1e-9
-
-static uint32_t wanted_end(const struct ota_stage *stage, uint32_t total)
-{
-    double end = stage->count > 0 ? (double)stage->count
-                                  : ceil((double)total * stage->percent / 100.0 - OTA_ROUNDING);
-    return end < (double)total ? (uint32_t)end : total;
-}
-
-void ota_rollout_ends(const struct ota_stage *stages, size_t count, uint32_t total, uint32_t *ends)
-{
-    uint32_t before = 0;
-    for (size_t i = 0; i < count; i++) {
-        uint32_t end = wanted_end(&stages[i], total);
-        if (end <= before) {
-            end = before < total ? before + 1 : total;
-        }
-        ends[i] = i + 1 == count ? total : end;
-        before = ends[i];
-    }
-}
 
 uint32_t ota_rollout_needed(const struct ota_stage *stage)
 {

@@ -24,11 +24,6 @@
  * devices of a batch have the same. */
 uint64_t ota_rollout_key(int64_t batch_id, uint32_t device_id);
 
-/* --- stages --------------------------------------------------------------------------------- */
-
-/* The rank (from 1) of the last device of each stage, for `total` devices. */
-void ota_rollout_ends(const struct ota_stage *stages, size_t count, uint32_t total, uint32_t *ends);
-
 /* --- outcomes ------------------------------------------------------------------------------- */
 
 /* What a task adds to the tally of its stage: +1 or -1. */

@@ -8,36 +8,12 @@
 #include "batch.h"
 #include "broker.h"
 #include "events.h"
+#include "fleet_task.h"
 #include "notice.h"
-
-/* A device that only subscribes gets this long to report before the notice goes out: a notice
- * before the report is lost on vendor devices (tencent-sdk.md, 3 and 4). */
-#define OTA_GRACE_AFTER_SUBSCRIBE_MS 3000
+#include "task_make.h"
+#include "task_plan.h"
 
 #define OTA_PERCENT_EVENT_MS 5000 /* device-protocol.md "Events" */
-
-#define OTA_ASIDE_MS 60000
-
-void ota_upgrade_of_row(const struct ota_task_row *row, struct ota_upgrade *up)
-{
-    *up = (struct ota_upgrade){
-        .status = row->status,
-        .confirmation = row->confirmation,
-        .ending = row->ending,
-        .flags = row->flags,
-        .attempt = row->attempt,
-        .percent = row->percent,
-        .has_result_code = row->has_result_code,
-        .result_code = row->result_code,
-        .retry_max = row->retry_max,
-        .retries = row->retries,
-        .retry_on = row->retry_on,
-        .retry_delay_ms = row->retry_delay_ms,
-        .timeout_ms = row->timeout_ms,
-        .deadline = row->deadline,
-        .settle_until = row->settle_until,
-    };
-}
 
 static void upgrade_to_row(const struct ota_upgrade *up, struct ota_task_row *row)
 {
@@ -52,311 +28,6 @@ static void upgrade_to_row(const struct ota_upgrade *up, struct ota_task_row *ro
     row->retries = up->retries;
     row->deadline = up->deadline;
     row->settle_until = up->settle_until;
-}
-
-/* --- when a task needs attention ------------------------------------------------------------ */
-
-static int64_t mono_of_service(const struct ota_core *core, int64_t service)
-{
-    int64_t left = service - core->service_ms;
-    return core->mono_now + (left > 0 ? left : 0);
-}
-
-bool ota_tasks_is_held(const struct ota_task *task)
-{
-    return task->device->hold && task->up.status == OTA_WAITING;
-}
-
-/* Why a task that its batch could send isn't sent. */
-static enum ota_wait batch_wait(const struct ota_task *task)
-{
-    const struct ota_batch *batch = task->batch;
-    if (batch->row.state == OTA_BATCH_PAUSED) {
-        return OTA_WAIT_PAUSED;
-    }
-    if (batch->row.state != OTA_BATCH_RUNNING || batch->row.open_stages == 0) {
-        return ota_batch_is_over(batch) ? OTA_WAIT_NONE : OTA_WAIT_SCHEDULED;
-    }
-    if ((int64_t)ota_batch_stage_of(batch, task->device->id) >= batch->row.open_stages) {
-        return OTA_WAIT_STAGE;
-    }
-    struct ota_tally tally = ota_batch_tally(batch);
-    return ota_tally_in_flight(&tally, batch->row.gate) >= batch->row.max_in_flight
-               ? OTA_WAIT_IN_FLIGHT
-               : OTA_WAIT_PACED;
-}
-
-enum ota_wait ota_tasks_wait(const struct ota_core *core, const struct ota_task *task)
-{
-    if (task->up.status != OTA_WAITING) {
-        return OTA_WAIT_NONE;
-    }
-    if (task->device->hold) {
-        return OTA_WAIT_HELD;
-    }
-    if (task->up.deadline > core->service_ms) {
-        return OTA_WAIT_RETRY;
-    }
-    return task->batch != NULL ? batch_wait(task) : OTA_WAIT_NONE;
-}
-
-static int64_t due_at(const struct ota_core *core, struct ota_task *task)
-{
-    int64_t when = INT64_MAX;
-    if (ota_status_is_timed(task->up.status)) {
-        when = mono_of_service(core, task->up.deadline);
-    }
-    if (task->device->conn == NULL || ota_tasks_is_held(task) || task->next_notice == 0) {
-        return when;
-    }
-    int64_t notice = task->next_notice;
-    if (task->up.status == OTA_WAITING && task->up.deadline > core->service_ms) {
-        int64_t turn = mono_of_service(core, task->up.deadline);
-        notice = turn > notice ? turn : notice;
-    }
-    return notice < when ? notice : when;
-}
-
-/* In a batch the order of the batch counts, and its pace: who could be told now waits in line. */
-static bool waits_in_line(const struct ota_task *task, int64_t now, int64_t due)
-{
-    return task->batch != NULL && task->up.status == OTA_WAITING && due <= now;
-}
-
-void ota_tasks_plan(struct ota_core *core, struct ota_task *task)
-{
-    bool expired;
-    bool ends = ota_batch_ends(task, &expired);
-    int64_t when = ends ? core->mono_now : due_at(core, task);
-    bool planned = !ends && waits_in_line(task, core->mono_now, when)
-                       ? ota_due_queue(core, task)
-                       : ota_due_set(core, task, when == INT64_MAX ? 0 : when);
-    if (!planned) {
-        ota_log(OTA_LOG_ERROR, "out of memory: task %lld has to wait for its device's next report",
-                (long long)task->id);
-    }
-}
-
-void ota_tasks_set_aside(struct ota_core *core, struct ota_task *task, enum ota_err err)
-{
-    ota_tasks_plan(core, task);
-    if (err != OTA_UNAVAILABLE) {
-        ota_log(OTA_LOG_ERROR, "task %lld is set aside for a minute", (long long)task->id);
-        (void)ota_due_set(core, task, core->mono_now + OTA_ASIDE_MS);
-    }
-}
-
-void ota_tasks_connected(struct ota_core *core, struct ota_task *task)
-{
-    task->progress_seen = false;
-    task->next_notice =
-        task->up.status == OTA_UPGRADING ? 0 : core->mono_now + OTA_GRACE_AFTER_SUBSCRIBE_MS;
-    ota_tasks_plan(core, task);
-}
-
-void ota_tasks_reported_version(struct ota_core *core, struct ota_task *task)
-{
-    if (!task->progress_seen) {
-        task->next_notice = core->mono_now;
-        ota_tasks_plan(core, task);
-    }
-}
-
-void ota_tasks_disconnected(struct ota_core *core, struct ota_task *task)
-{
-    task->next_notice = 0;
-    ota_tasks_plan(core, task);
-}
-
-void ota_tasks_repeat_notice(struct ota_core *core, struct ota_task *task)
-{
-    ota_notice_send(core, task);
-    task->next_notice = core->mono_now + core->settings.notice_interval_ms;
-    ota_tasks_plan(core, task);
-}
-
-/* --- making --------------------------------------------------------------------------------- */
-
-static struct ota_counted counted(const struct ota_task *task, const struct ota_upgrade *up)
-{
-    return (struct ota_counted){.task_id = task->id,
-                                .device_id = task->device->id,
-                                .online = task->device->conn != NULL,
-                                .up = up};
-}
-
-static struct ota_task_news news_of(const struct ota_task *task, const char *version)
-{
-    return (struct ota_task_news){task->id, task->batch != NULL ? task->batch->row.id : 0,
-                                  &task->up, version};
-}
-
-/* Memory's share of a task that was made; a batch tells of itself. */
-static void bring_in(struct ota_core *core, struct ota_task *task, const struct ota_upgrade *before)
-{
-    ota_fleet_link_task(&core->fleet, task);
-    if (task->batch != NULL) {
-        struct ota_counted was = counted(task, before);
-        struct ota_counted is = counted(task, &task->up);
-        ota_batch_count(task->batch, before != NULL ? &was : NULL, &is);
-    }
-    task->next_notice = core->mono_now;
-    ota_tasks_plan(core, task);
-}
-
-/* effect->number: it is an old task that is tried again, effect->upgrade what it was. */
-static void run_created(struct ota_core *core, struct ota_effect *effect)
-{
-    struct ota_task *task = effect->item;
-    bring_in(core, task, effect->number != 0 ? &effect->upgrade : NULL);
-    struct ota_task_news news = news_of(task, effect->version);
-    if (effect->number != 0 || task->batch == NULL) { /* a batch tells of itself */
-        ota_events_task(core, task->device, &news);
-    }
-}
-
-static void drop_created(struct ota_core *core, struct ota_effect *effect)
-{
-    (void)core;
-    ota_task_free(effect->item);
-}
-
-/* From here on nothing can fail but the commit: all memory that is needed is there. */
-static enum ota_err announce_task(struct ota_core *core, const struct ota_task_row *row,
-                                  const struct ota_upgrade *before, struct ota_error *error)
-{
-    struct ota_task *task = ota_task_new(&core->fleet, row);
-    struct ota_effect *effect =
-        task != NULL ? ota_core_after(core, run_created, drop_created) : NULL;
-    if (effect == NULL) {
-        ota_task_free(task);
-        return ota_error_no_memory(error);
-    }
-    ota_upgrade_of_row(row, &task->up);
-    task->up.retry_on = ota_task_retry_on(task);
-    effect->item = task;
-    if (before != NULL) {
-        effect->number = 1;
-        effect->upgrade = *before;
-        effect->upgrade.retry_on = NULL;
-    }
-    memcpy(effect->version, row->version, sizeof effect->version);
-    return OTA_OK;
-}
-
-static void fill_common(const struct ota_task_order *order, struct ota_task_row *row)
-{
-    int64_t now = ota_now_unix();
-    *row = (struct ota_task_row){.firmware_id = order->firmware->row.id,
-                                 .batch_id = order->batch_id,
-                                 .status = OTA_WAITING,
-                                 .attempt = 1,
-                                 .timeout_ms = order->timeout_ms,
-                                 .retry_max = order->retry_max,
-                                 .retry_delay_ms = order->retry_delay_ms,
-                                 .created_at = now,
-                                 .updated_at = now};
-    (void)snprintf(row->version, sizeof row->version, "%s", order->firmware->row.version);
-    (void)snprintf(row->retry_on, sizeof row->retry_on, "%s", order->retry_on);
-}
-
-enum ota_err ota_tasks_create(struct ota_core *core, const struct ota_task_order *order,
-                              int64_t *id, struct ota_error *error)
-{
-    struct ota_task_row row;
-    fill_common(order, &row);
-    row.device_id = order->device->id;
-    row.flags = order->reinstall ? OTA_UPGRADE_REINSTALL : 0;
-    if (order->device->version != NULL) {
-        (void)snprintf(row.from_version, sizeof row.from_version, "%s",
-                       order->device->version->text);
-    }
-    enum ota_err err = ota_task_insert(core->store, &row, error);
-    if (err == OTA_OK) {
-        err = announce_task(core, &row, NULL, error);
-    }
-    if (err == OTA_OK) {
-        *id = row.id;
-    }
-    return err;
-}
-
-/* --- making many ------------------------------------------------------------------------------ */
-
-struct brood {
-    size_t count;
-    struct ota_task *tasks[];
-};
-
-static void free_brood(struct brood *brood)
-{
-    for (size_t i = 0; brood != NULL && i < brood->count; i++) {
-        ota_task_free(brood->tasks[i]);
-    }
-    free(brood);
-}
-
-static void run_many(struct ota_core *core, struct ota_effect *effect)
-{
-    struct brood *brood = effect->item;
-    for (size_t i = 0; i < brood->count; i++) {
-        bring_in(core, brood->tasks[i], NULL);
-    }
-    free(brood);
-}
-
-static void drop_many(struct ota_core *core, struct ota_effect *effect)
-{
-    (void)core;
-    free_brood(effect->item);
-}
-
-static bool hatch(struct ota_core *core, struct brood *brood, const struct ota_task_row *common,
-                  const uint32_t *devices, size_t count)
-{
-    struct ota_task_row row = *common;
-    for (; brood->count < count; brood->count++, row.id++) {
-        row.device_id = devices[brood->count];
-        struct ota_task *task = ota_task_new(&core->fleet, &row);
-        if (task == NULL) {
-            return false;
-        }
-        const struct ota_version *version = task->device->version;
-        bool same = version != NULL && strcmp(version->text, row.version) == 0;
-        row.flags = same ? OTA_UPGRADE_REINSTALL : 0;
-        ota_upgrade_of_row(&row, &task->up);
-        task->up.retry_on = ota_task_retry_on(task);
-        brood->tasks[brood->count] = task;
-    }
-    return true;
-}
-
-enum ota_err ota_tasks_create_many(struct ota_core *core, const struct ota_task_order *order,
-                                   const uint32_t *devices, size_t count, struct ota_error *error)
-{
-    if (count == 0) {
-        return OTA_OK;
-    }
-    struct ota_task_row row;
-    fill_common(order, &row);
-    enum ota_err err = ota_task_insert_many(core->store, &row, OTA_UPGRADE_REINSTALL, devices,
-                                            count, &row.id, error);
-    if (err != OTA_OK) {
-        return err;
-    }
-    struct brood *brood = malloc(sizeof *brood + count * sizeof(struct ota_task *));
-    if (brood == NULL) {
-        return ota_error_no_memory(error);
-    }
-    brood->count = 0;
-    struct ota_effect *effect =
-        hatch(core, brood, &row, devices, count) ? ota_core_after(core, run_many, drop_many) : NULL;
-    if (effect == NULL) {
-        free_brood(brood);
-        return ota_error_no_memory(error);
-    }
-    effect->item = brood;
-    return OTA_OK;
 }
 
 /* --- moving --------------------------------------------------------------------------------- */
@@ -533,15 +204,15 @@ static void run_moved(struct ota_core *core, struct ota_effect *effect)
     struct ota_task *task = effect->item;
     bool was_told = ota_status_is_timed(task->up.status);
     if (task->batch != NULL) {
-        struct ota_counted before = counted(task, &task->up);
-        struct ota_counted after = counted(task, &effect->upgrade);
+        struct ota_counted before = ota_batch_counted(task, &task->up);
+        struct ota_counted after = ota_batch_counted(task, &effect->upgrade);
         ota_batch_count(task->batch, &before, &after);
     }
     take_over(task, effect);
     if (effect->outcome.attempt_ended && core->cut != NULL) {
         core->cut(core->cut_data, task->id);
     }
-    struct ota_task_news news = news_of(task, effect->version);
+    struct ota_task_news news = ota_events_news_of(task, effect->version);
     ota_events_task(core, task->device, &news);
     if (task->up.status == OTA_CANCELLED && was_told) {
         ota_notice_send_cancel(core, task);
@@ -593,7 +264,7 @@ static void note_percent(struct ota_core *core, struct ota_task *task, const str
     if (core->mono_now - task->event_at >= OTA_PERCENT_EVENT_MS) {
         task->event_at = core->mono_now;
         struct ota_task_news news =
-            news_of(task, task->firmware != NULL ? task->firmware->row.version : "");
+            ota_events_news_of(task, task->firmware != NULL ? task->firmware->row.version : "");
         ota_events_task(core, task->device, &news);
     }
 }
@@ -723,7 +394,7 @@ static enum ota_err write_settled(struct ota_core *core, void *data, struct ota_
     }
     return ota_status_is_finished(step->up->status)
                ? announce_settled(core, step, &settled, error)
-               : announce_task(core, step->row, &settled.before, error);
+               : ota_tasks_announce(core, step->row, &settled.before, error);
 }
 
 enum ota_err ota_tasks_settle(struct ota_core *core, struct ota_device *device,

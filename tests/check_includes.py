@@ -20,12 +20,12 @@ LAYERS = {
     "seam": ("broker.h", "util"),
     "pure": ("upgrade.* rollout.* target.*", "util table pure"),
     "url": ("download.* grant.*", "util store url"),
-    "memory": ("fleet.* batch.* heap.*", "util store pure memory"),
+    "memory": ("fleet.* fleet_*.* batch.* batch_members.* heap.*", "util store pure memory"),
     "core": ("core.*", "util store seam pure memory core"),
     "told": ("events.* notice.*", "util store seam pure url memory core told"),
-    "moves": ("tasks.*", "util store seam pure url memory core told moves"),
+    "moves": ("tasks.* task_make.* task_plan.*", "util store seam pure url memory core told moves"),
     "domain": (
-        "batches.* prepare.* firmware.* dispatch.* devices.* uploads.* load.* trail.* retention.*",
+        "batches.* batch_*.* prepare.* enrol.* continuous.* firmware.* dispatch.* devices.* uploads.* load.* trail.* retention.*",
         "util table store seam pure url memory core told moves domain",
     ),
     "http": (

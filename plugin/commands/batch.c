@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../batch_change.h"
 #include "../batches.h"
 #include "../broker.h"
 #include "../prepare.h"
@@ -13,148 +14,6 @@
 #define OTA_BATCHES_A_PAGE   50
 /* What a device takes from notice to outcome, where a dry run has to guess. */
 #define OTA_GUESSED_SECONDS  60
-
-/* --- how a batch is shown --------------------------------------------------------------------- */
-
-json_t *ota_show_counts(const struct ota_tally *tally)
-{
-    json_t *counts = json_object();
-    uint32_t offline = tally->by_status[OTA_WAITING] - tally->online;
-    for (int i = 0; i < OTA_SHOWN_COUNT; i++) {
-        enum ota_shown shown = (enum ota_shown)i;
-        uint32_t count = shown == OTA_SHOWN_DEVICE_OFFLINE ? offline
-                         : shown == OTA_SHOWN_TASK_WAITING
-                             ? tally->online
-                             : tally->by_status[i - OTA_SHOWN_MESSAGE_SENT + OTA_MESSAGE_SENT];
-        (void)json_object_set_new(counts, ota_shown_name(shown), json_integer(count));
-    }
-    return counts;
-}
-
-static json_t *show_excluded(const uint32_t *excluded)
-{
-    json_t *counts = json_object();
-    for (int i = 0; i < OTA_EXCLUSION_COUNT; i++) {
-        (void)json_object_set_new(counts, ota_exclusion_name((enum ota_exclusion)i),
-                                  json_integer(excluded[i]));
-    }
-    return counts;
-}
-
-static json_t *show_stage(const struct ota_batch *batch, const struct ota_stage *stage)
-{
-    const struct ota_tally *tally = &stage->tally;
-    json_t *shown = json_pack(
-        "{s:s, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:o, s:i, s:I, s:s}", "state",
-        ota_stage_state_name(stage->state), "total", (json_int_t)ota_tally_total(tally), "counts",
-        ota_show_counts(tally), "confirmed", (json_int_t)tally->confirmed, "contradicted",
-        (json_int_t)tally->contradicted, "successes",
-        (json_int_t)ota_tally_successes(tally, batch->row.gate), "failures",
-        (json_int_t)ota_tally_failures(tally, batch->row.gate), "needed",
-        (json_int_t)ota_rollout_needed(stage), "openedAt", ota_json_number(stage->opened_at),
-        "minSuccessPercent", stage->min_success_percent, "soakSeconds",
-        (json_int_t)(stage->soak_ms / 1000), "advance", stage->manual ? "manual" : "auto");
-    if (stage->count > 0) {
-        (void)json_object_set_new(shown, "count", json_integer(stage->count));
-    } else {
-        (void)json_object_set_new(shown, "percent", json_real(stage->percent));
-    }
-    return shown;
-}
-
-static json_t *show_stages(const struct ota_batch *batch)
-{
-    json_t *stages = json_array();
-    for (size_t i = 0; i < batch->stage_count; i++) {
-        (void)json_array_append_new(stages, show_stage(batch, &batch->stages[i]));
-    }
-    return stages;
-}
-
-static json_t *show_retry(const struct ota_batch_row *row)
-{
-    json_t *on = json_array();
-    for (const char *item = row->retry_on; *item != '\0';) {
-        size_t len = strcspn(item, ",");
-        (void)json_array_append_new(on, item[0] == 't' ? json_string("timeout")
-                                                       : json_integer(strtol(item, NULL, 10)));
-        item += len;
-        item += *item == ',';
-    }
-    json_t *retry = json_pack("{s:i, s:I}", "max", row->retry_max, "delaySeconds",
-                              (json_int_t)(row->retry_delay_ms / 1000));
-    if (json_array_size(on) > 0) {
-        (void)json_object_set(retry, "on", on);
-    }
-    json_decref(on);
-    return retry;
-}
-
-static json_t *show_threshold(const struct ota_batch_row *row)
-{
-    return row->threshold_percent > 0 ? json_pack("{s:i, s:I}", "percent", row->threshold_percent,
-                                                  "minFinished", (json_int_t)row->threshold_min)
-                                      : json_null();
-}
-
-/* What it was made with. */
-static void show_making(const struct ota_batch *batch, json_t *shown)
-{
-    const struct ota_batch_row *row = &batch->row;
-    json_t *target = batch->target.json != NULL ? json_incref(batch->target.json) : json_null();
-    json_t *making = json_pack(
-        "{s:o, s:b, s:o, s:I, s:o, s:s, s:o, s:I, s:o, s:o, s:b, s:b, s:b}", "target", target,
-        "named", row->named, "ratePerMinute", ota_json_number(row->rate_per_minute), "maxInFlight",
-        (json_int_t)row->max_in_flight, "failureThreshold", show_threshold(row), "gate",
-        ota_gate_name(row->gate), "retry", show_retry(row), "timeoutSeconds",
-        (json_int_t)(row->timeout_ms / 1000), "startAt", ota_json_number(row->start_at), "expireAt",
-        ota_json_number(row->expire_at), "override", (row->flags & OTA_BATCH_OVERRIDE) != 0,
-        "reinstall", (row->flags & OTA_BATCH_REINSTALL) != 0, "allowDowngrade",
-        (row->flags & OTA_BATCH_DOWNGRADE) != 0);
-    (void)json_object_update(shown, making);
-    json_decref(making);
-}
-
-static json_t *show_batch(const struct ota_batch *batch)
-{
-    const struct ota_batch_row *row = &batch->row;
-    struct ota_tally tally = ota_batch_tally(batch);
-    json_t *shown = json_pack(
-        "{s:I, s:s, s:s, s:s, s:s, s:s, s:o, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:I, "
-        "s:o, s:o}",
-        "batch", (json_int_t)row->id, "product", batch->product->name, "version", row->version,
-        "name", row->name, "mode", ota_batch_mode_name(row->mode), "state",
-        ota_batch_state_name(row->state), "stateReason",
-        ota_json_text(ota_batch_reason_name(row->reason)), "total",
-        (json_int_t)ota_tally_total(&tally), "counts", ota_show_counts(&tally), "confirmed",
-        (json_int_t)tally.confirmed, "contradicted", (json_int_t)tally.contradicted, "successes",
-        (json_int_t)ota_tally_successes(&tally, row->gate), "failures",
-        (json_int_t)ota_tally_failures(&tally, row->gate), "inFlight",
-        (json_int_t)ota_tally_in_flight(&tally, row->gate), "excluded",
-        show_excluded(row->excluded), "stages", show_stages(batch), "createdAt",
-        (json_int_t)row->created_at, "startedAt", ota_json_number(row->started_at), "finishedAt",
-        ota_json_number(row->finished_at));
-    if (shown != NULL) {
-        show_making(batch, shown);
-    }
-    return shown;
-}
-
-/* What the change in the open transaction will leave; memory follows only at the commit. */
-static enum ota_err answer_changed(struct ota_call *call, struct ota_batch *batch)
-{
-    const struct ota_core *core = call->core;
-    for (size_t i = core->effect_count; i > 0; i--) {
-        struct ota_batch_change *change = ota_batches_change_of(&core->effects[i - 1]);
-        if (change != NULL && change->batch == batch) {
-            struct ota_batch later = *batch;
-            later.row = change->row;
-            later.stages = change->stages;
-            return ota_call_answer(call, "batch", show_batch(&later));
-        }
-    }
-    return ota_call_answer(call, "batch", show_batch(batch));
-}
 
 /* --- createBatch: reading the fields ---------------------------------------------------------- */
 
@@ -357,7 +216,7 @@ static json_t *stage_sizes(const struct trial *trial)
 {
     uint32_t ends[OTA_STAGES_MAX];
     json_t *sizes = json_array();
-    ota_rollout_ends(trial->stages, trial->batch.stage_count, trial->run.taken, ends);
+    ota_stage_ends(trial->stages, trial->batch.stage_count, trial->run.taken, ends);
     for (size_t i = 0; i < trial->batch.stage_count; i++) {
         (void)json_array_append_new(sizes, json_integer(ends[i] - (i > 0 ? ends[i - 1] : 0)));
     }
@@ -369,7 +228,7 @@ static enum ota_err answer_trial(struct ota_call *call, const struct trial *tria
 {
     json_t *told = json_pack(
         "{s:I, s:I, s:o, s:o, s:I, s:I}", "matched", (json_int_t)trial->run.matched, "total",
-        (json_int_t)trial->run.taken, "excluded", show_excluded(trial->run.excluded), "stages",
+        (json_int_t)trial->run.taken, "excluded", ota_show_excluded(trial->run.excluded), "stages",
         stage_sizes(trial), "bytes", (json_int_t)trial->run.taken * firmware->row.size,
         "estimatedSeconds", (json_int_t)estimate(trial));
     if (told == NULL || json_object_update(call->data, told) != 0) {
@@ -429,9 +288,10 @@ static enum ota_err create(struct ota_call *call, struct ota_batch_row *row,
     if (err == OTA_OK) {
         err = store_names(call, row->id, product, json_object_get(given, "devices"));
     }
-    return err == OTA_OK ? ota_call_answer(call, "batch",
-                                           show_batch(ota_fleet_batch(&call->core->fleet, row->id)))
-                         : err;
+    return err == OTA_OK
+               ? ota_call_answer(call, "batch",
+                                 ota_show_batch(ota_fleet_batch(&call->core->fleet, row->id)))
+               : err;
 }
 
 enum ota_err ota_cmd_create_batch(struct ota_call *call)
@@ -459,6 +319,22 @@ enum ota_err ota_cmd_create_batch(struct ota_call *call)
 
 /* --- steering --------------------------------------------------------------------------------- */
 
+/* What the change in the open transaction will leave; memory follows only at the commit. */
+static enum ota_err answer_changed(struct ota_call *call, struct ota_batch *batch)
+{
+    const struct ota_core *core = call->core;
+    for (size_t i = core->effect_count; i > 0; i--) {
+        struct ota_batch_change *change = ota_batch_change_of(&core->effects[i - 1]);
+        if (change != NULL && change->batch == batch) {
+            struct ota_batch later = *batch;
+            later.row = change->row;
+            later.stages = change->stages;
+            return ota_call_answer(call, "batch", ota_show_batch(&later));
+        }
+    }
+    return ota_call_answer(call, "batch", ota_show_batch(batch));
+}
+
 static enum ota_err expect_draft(struct ota_call *call, const struct ota_batch *batch)
 {
     return batch->row.state == OTA_BATCH_DRAFT
@@ -485,11 +361,11 @@ enum ota_err ota_cmd_add_batch_devices(struct ota_call *call)
     if (err != OTA_OK) {
         return err;
     }
-    struct ota_batch_change *change = ota_batches_change(batch);
+    struct ota_batch_change *change = ota_batch_change_new(batch);
     if (change != NULL) {
         change->row.named = true;
     }
-    err = ota_batches_store(call->core, change, &call->error);
+    err = ota_batch_change_store(call->core, change, &call->error);
     return err == OTA_OK ? answer_changed(call, batch) : err;
 }
 
@@ -569,7 +445,7 @@ enum ota_err ota_cmd_get_batch(struct ota_call *call)
 {
     struct ota_batch *batch;
     enum ota_err err = ota_call_batch(call, &batch);
-    return err == OTA_OK ? ota_call_answer(call, "batch", show_batch(batch)) : err;
+    return err == OTA_OK ? ota_call_answer(call, "batch", ota_show_batch(batch)) : err;
 }
 
 struct filter {
@@ -591,7 +467,7 @@ static enum ota_err list(struct ota_call *call, const struct filter *filter, str
     while (id > 1 && !ota_page_is_full(page) && examined++ < OTA_LIST_EXAMINED) {
         const struct ota_batch *batch = ota_fleet_batch(&call->core->fleet, --id);
         if (batch != NULL && passes(filter, batch)) {
-            (void)ota_page_add(page, show_batch(batch));
+            (void)ota_page_add(page, ota_show_batch(batch));
         }
     }
     return ota_page_close_at(call, page, "batches", id > 1, id);

@@ -65,6 +65,9 @@ json_t *ota_show_task(struct ota_core *core, const struct ota_task_row *row);
 json_t *ota_show_device(struct ota_core *core, const struct ota_device_row *row);
 /* An object with a count for each status. */
 json_t *ota_show_counts(const struct ota_tally *tally);
+json_t *ota_show_batch(const struct ota_batch *batch);
+/* Counts by reason. */
+json_t *ota_show_excluded(const uint32_t *excluded);
 json_t *ota_show_firmware(const char *product, const struct ota_firmware_row *row);
 
 #endif

@@ -5,7 +5,7 @@
 
 #include "../broker.h"
 #include "../devices.h"
-#include "../tasks.h"
+#include "../task_plan.h"
 #include "commands.h"
 
 static enum ota_err answer_device(struct ota_call *call, int64_t id)

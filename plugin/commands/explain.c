@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../tasks.h"
+#include "../task_plan.h"
 #include "commands.h"
 
 struct explanation {

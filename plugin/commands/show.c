@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "../broker.h"
-#include "../tasks.h"
+#include "../task_plan.h"
 #include "commands.h"
 
 static const char *result_message(const struct ota_task_row *row)

@@ -3,7 +3,8 @@
 #include <string.h>
 
 #include "../batches.h"
-#include "../prepare.h"
+#include "../enrol.h"
+#include "../task_make.h"
 #include "../tasks.h"
 #include "commands.h"
 
@@ -28,7 +29,7 @@ static enum ota_err check_state(struct ota_call *call, const struct ota_device *
                              "device %s runs %s already: say reinstall to install it again",
                              device->name, target);
     }
-    if (ota_prepare_is_downgrade(call->core, device, firmware) &&
+    if (ota_enrol_is_downgrade(call->core, device, firmware) &&
         !ota_field_bool(call->fields, "allowDowngrade")) {
         return ota_error_set(&call->error, OTA_CONFLICT, "version",
                              "%s is older than the %s that device %s runs: say allowDowngrade if "

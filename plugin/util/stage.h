@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Owns: what a stage of a batch is: plain data that the store keeps and rollout.h judges.
+ * Owns: what a stage of a batch is: plain data that the store keeps and rollout.h judges; where
+ *       stages end, for the plugin and the tools alike.
  * Thread: any.
  * Frees: nothing.
  */
@@ -8,6 +9,7 @@
 #define OTA_UTIL_STAGE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "words.h"
@@ -36,6 +38,9 @@ struct ota_stage {
     int64_t passed_ms; /* service time at which enough had succeeded; 0: not yet */
     struct ota_tally tally;
 };
+
+/* The rank (from 1) of the last device of each stage, for `total` devices. */
+void ota_stage_ends(const struct ota_stage *stages, size_t count, uint32_t total, uint32_t *ends);
 
 /* A bucket of one second's worth of notices, at least one, starting with one. */
 struct ota_bucket {

@@ -17,6 +17,8 @@
 #include <cmocka.h>
 
 #include "../../plugin/control.h"
+#include "../../plugin/task_make.h"
+#include "../../plugin/task_plan.h"
 #include "../../plugin/tasks.h"
 #include "fake_broker.h"
 

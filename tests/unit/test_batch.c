@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../plugin/batch.h"
+#include "../../plugin/batch_members.h"
+#include "../../plugin/fleet_task.h"
 
 #define PRODUCT 1
 #define DEVICES 400

@@ -12,6 +12,8 @@
 #include <string.h>
 
 #include "../../plugin/fleet.h"
+#include "../../plugin/fleet_conn.h"
+#include "../../plugin/fleet_task.h"
 #include "fake_broker.h"
 
 static uint32_t seed;

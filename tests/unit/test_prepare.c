@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../plugin/batch_members.h"
 #include "../../plugin/broker.h"
 #include "../../plugin/devices.h"
 #include "../../plugin/prepare.h"

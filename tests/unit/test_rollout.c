@@ -132,7 +132,7 @@ static void test_ends(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
         uint32_t ends[4] = {0};
-        ota_rollout_ends(cases[i].stages, cases[i].count, cases[i].total, ends);
+        ota_stage_ends(cases[i].stages, cases[i].count, cases[i].total, ends);
         for (size_t j = 0; j < cases[i].count; j++) {
             if (ends[j] != cases[i].ends[j]) {
                 fail_msg("case %zu, stage %zu: %u is not %u", i, j, ends[j], cases[i].ends[j]);
@@ -154,7 +154,7 @@ static void test_ends_of_any_total(void **state)
         stages[0].percent = (double)tenths[0] / 10.0;
         stages[1].percent = (double)tenths[1] / 10.0;
         stages[2].percent = 100.0;
-        ota_rollout_ends(stages, 3, total, ends);
+        ota_stage_ends(stages, 3, total, ends);
         uint32_t before = 0;
         for (int i = 0; i < 2; i++) {
             uint32_t end = (uint32_t)(((uint64_t)total * tenths[i] + 999) / 1000);
