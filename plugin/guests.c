@@ -32,10 +32,10 @@ struct look {
     struct ota_guest *guest;
     unsigned turn;
     enum ota_guest_state state;
-    bool unsent;    /* the kernel still has bytes for it */
-    bool known;     /* the next two are */
-    uint64_t taken; /* bytes that it has acknowledged */
-    uint64_t sent;  /* bytes that have come from it */
+    bool unsent; /* the kernel still has bytes for it */
+    bool known;  /* the next one is */
+    struct ota_link_traffic traffic;
+    bool unread; /* bytes that have come from it are in the kernel yet */
     enum { STAY, CLOSE, RESET } fate;
 };
 
@@ -72,22 +72,44 @@ void ota_guests_close(struct ota_guests *guests)
 
 /* --- state, under the lock ------------------------------------------------------------------- */
 
-static void set_weak(struct ota_guests *guests, struct ota_guest *guest, bool weak)
+static void list_weak(struct ota_guests *guests, struct ota_guest *guest)
 {
-    if (guest->weak == weak || (weak && guest->gone)) {
-        return;
-    }
-    guest->weak = weak;
-    if (weak) {
+    guest->weak = true;
+    if (guest->doubted) {
+        TAILQ_INSERT_HEAD(&guests->weak, guest, in_weak);
+    } else {
         TAILQ_INSERT_TAIL(&guests->weak, guest, in_weak);
-        if (guest->address != NULL) {
-            TAILQ_INSERT_TAIL(&guest->address->weak, guest, in_weak_here);
-        }
+    }
+    if (guest->address == NULL) {
         return;
     }
+    if (guest->doubted) {
+        TAILQ_INSERT_HEAD(&guest->address->weak, guest, in_weak_here);
+    } else {
+        TAILQ_INSERT_TAIL(&guest->address->weak, guest, in_weak_here);
+    }
+}
+
+static void unlist_weak(struct ota_guests *guests, struct ota_guest *guest)
+{
+    if (!guest->weak) {
+        return;
+    }
+    guest->weak = false;
     TAILQ_REMOVE(&guests->weak, guest, in_weak);
     if (guest->address != NULL) {
         TAILQ_REMOVE(&guest->address->weak, guest, in_weak_here);
+    }
+}
+
+/* As far as what it does tells: who is doubted is weak all the same. */
+static void set_weak(struct ota_guests *guests, struct ota_guest *guest, bool weak)
+{
+    weak = (weak || guest->doubted) && !guest->gone;
+    if (weak && !guest->weak) {
+        list_weak(guests, guest);
+    } else if (!weak) {
+        unlist_weak(guests, guest);
     }
 }
 
@@ -103,8 +125,9 @@ static void set_state(struct ota_guests *guests, struct ota_guest *guest,
     guest->state = state;
     guest->since = now;
     guest->begun_at = 0;
+    guest->left = false;
     guest->turn++;
-    set_weak(guests, guest, false); /* and to the list's end, where it is weak again */
+    unlist_weak(guests, guest); /* and to the list's end, where it is weak again */
     set_weak(guests, guest, state == OTA_GUEST_NEW || state == OTA_GUEST_IDLE);
 }
 
@@ -140,7 +163,7 @@ static void let_go(struct ota_guests *guests, struct ota_guest *guest)
     if (guest->gone) {
         return;
     }
-    set_weak(guests, guest, false);
+    unlist_weak(guests, guest);
     guest->gone = true;
     guests->counts.present--;
     guests->leaving++;
@@ -150,15 +173,20 @@ static void let_go(struct ota_guests *guests, struct ota_guest *guest)
 
 /* --- who comes in ---------------------------------------------------------------------------- */
 
+static void send_away(struct ota_guests *guests, struct ota_guest *guest)
+{
+    bool reset = guest->state != OTA_GUEST_NEW && guest->state != OTA_GUEST_IDLE;
+    let_go(guests, guest);
+    ota_link_drop(guest->fd, reset);
+}
+
 static bool replace(struct ota_guests *guests, struct ota_guest *guest)
 {
     if (guest == NULL) {
         return false;
     }
-    bool slow = guest->state != OTA_GUEST_NEW && guest->state != OTA_GUEST_IDLE;
-    let_go(guests, guest);
     guests->counts.replaced++;
-    ota_link_drop(guest->fd, slow);
+    send_away(guests, guest);
     return true;
 }
 
@@ -214,6 +242,9 @@ void ota_guests_enter(struct ota_guests *guests, struct ota_guest *guest, int fd
     TAILQ_INSERT_TAIL(&guests->all, guest, in_all);
     guests->counts.present++;
     set_state(guests, guest, OTA_GUEST_NEW, now);
+    if (guests->counts.present > guests->rules.places) { /* two were let in to the last place */
+        (void)replace(guests, weakest(guests));
+    }
     pthread_mutex_unlock(&guests->lock);
 }
 
@@ -240,18 +271,54 @@ void ota_guests_leave(struct ota_guests *guests, struct ota_guest *guest)
 /* Bytes that have come so far; for TLS, where nobody knows what they were. */
 static uint64_t bytes_so_far(const struct ota_guest *guest)
 {
-    uint64_t acknowledged = 0;
-    uint64_t received = 0;
-    (void)ota_link_traffic(guest->fd, &acknowledged, &received);
-    return received;
+    struct ota_link_traffic traffic = {0};
+    (void)ota_link_look(guest->fd, &traffic);
+    return traffic.received;
 }
 
 void ota_guests_read(struct ota_guests *guests, struct ota_guest *guest, int64_t now)
 {
     pthread_mutex_lock(&guests->lock);
     ota_pace_rest(&guest->pace);
+    guest->doubted = false;
     set_state(guests, guest, OTA_GUEST_READING, now);
     pthread_mutex_unlock(&guests->lock);
+}
+
+/* Somebody else of the same key; a weak one if there is any, and of these the longest there. */
+static struct ota_guest *companion(struct ota_guests *guests, const struct ota_guest *guest,
+                                   int *count)
+{
+    struct ota_guest *found = NULL;
+    struct ota_guest *other;
+
+    *count = 0;
+    LIST_FOREACH(other, &guests->by_key[(uint64_t)guest->key % KEY_BUCKETS], by_key)
+    {
+        if (other->key != guest->key || other == guest || other->gone) {
+            continue;
+        }
+        (*count)++;
+        if (found == NULL || !found->weak || other->weak) {
+            found = other;
+        }
+    }
+    return found;
+}
+
+/* A device that lost its connections comes again, so it is the older ones that go. */
+static void thin_out(struct ota_guests *guests, const struct ota_guest *guest)
+{
+    int count;
+
+    if (guest->key == 0 || guests->rules.per_key == 0) {
+        return;
+    }
+    struct ota_guest *other = companion(guests, guest, &count);
+    if (count >= guests->rules.per_key) {
+        guests->counts.crowded++;
+        send_away(guests, other);
+    }
 }
 
 void ota_guests_ask(struct ota_guests *guests, struct ota_guest *guest, int64_t key, size_t size,
@@ -267,8 +334,19 @@ void ota_guests_ask(struct ota_guests *guests, struct ota_guest *guest, int64_t 
     if (guest->state == OTA_GUEST_READING) {
         ota_pace_rest(&guest->pace); /* of the body */
     }
+    guest->doubted = false;
     set_key(guests, guest, key);
     set_state(guests, guest, OTA_GUEST_ASKED, now);
+    thin_out(guests, guest);
+    pthread_mutex_unlock(&guests->lock);
+}
+
+void ota_guests_doubt(struct ota_guests *guests, struct ota_guest *guest)
+{
+    pthread_mutex_lock(&guests->lock);
+    unlist_weak(guests, guest); /* it goes to the list's beginning */
+    guest->doubted = true;
+    set_weak(guests, guest, true);
     pthread_mutex_unlock(&guests->lock);
 }
 
@@ -302,13 +380,13 @@ bool ota_guests_cut(struct ota_guests *guests, int64_t key)
 
 static void look_at(struct look *look)
 {
-    if (look->state == OTA_GUEST_NEW) {
-        return; /* its time tells it all */
-    }
+    bool owes_us = look->state != OTA_GUEST_ASKED && look->state != OTA_GUEST_DRAINING;
+
     look->unsent = ota_link_has_unsent(look->guest->fd);
-    if (look->unsent || look->state == OTA_GUEST_IDLE || look->state == OTA_GUEST_READING) {
-        look->known = ota_link_traffic(look->guest->fd, &look->taken, &look->sent);
+    if (look->unsent || owes_us) {
+        look->known = ota_link_look(look->guest->fd, &look->traffic);
     }
+    look->unread = owes_us && ota_link_has_unread(look->guest->fd);
 }
 
 static void pin(struct look *look, struct ota_guest *guest)
@@ -365,6 +443,9 @@ static bool cut_slice(struct ota_guests *guests)
     look_at_all(guests, looks, count);
     for (size_t i = 0; i < count; i++) {
         guest = looks[i].guest;
+        if (guest->cut == OTA_CUT_IF_UNSENT && guest->turn != looks[i].turn) {
+            continue; /* it has asked since, and this cut is about another answer: look again */
+        }
         if (guest->cut == OTA_CUT_NOW || (guest->cut == OTA_CUT_IF_UNSENT && looks[i].unsent)) {
             looks[i].fate = RESET;
             let_go(guests, guest);
@@ -399,28 +480,67 @@ static void judge_pace(struct ota_guests *guests, struct look *look, uint64_t by
     }
 }
 
+static void rest(struct ota_guests *guests, struct ota_guest *guest)
+{
+    ota_pace_rest(&guest->pace);
+    set_weak(guests, guest, false);
+}
+
+/* It has closed without a whole request, and did so at the look before, too: what it sent then has
+ * been read. The library may not notice, where bytes and the end came at once. */
+static bool has_left(struct look *look)
+{
+    bool had_left = look->guest->left;
+
+    look->guest->left = look->known && look->traffic.ended && !look->unread;
+    return had_left && look->guest->left;
+}
+
+/* What it has sent waits to be read: it is we who are slow. */
+static void judge_sending(struct ota_guests *guests, struct look *look, int64_t now)
+{
+    if (has_left(look)) {
+        look->fate = CLOSE;
+        return;
+    }
+    if (look->unread) {
+        rest(guests, look->guest);
+        return;
+    }
+    judge_pace(guests, look, look->traffic.received, now);
+}
+
 /* While there is something to send: a stream in which nothing happens isn't slow. */
 static void judge_taking(struct ota_guests *guests, struct look *look, int64_t now)
 {
     if (look->unsent) {
-        judge_pace(guests, look, look->taken, now);
+        judge_pace(guests, look, look->traffic.acknowledged, now);
         return;
     }
-    ota_pace_rest(&look->guest->pace);
-    set_weak(guests, look->guest, false);
+    rest(guests, look->guest);
+}
+
+static void judge_new(struct ota_guests *guests, struct look *look, int64_t now)
+{
+    if (now - look->guest->since >= guests->rules.head_ms) {
+        look->fate = CLOSE;
+        guests->counts.late++;
+    } else if (has_left(look)) {
+        look->fate = CLOSE;
+    }
 }
 
 static void judge_idle(struct ota_guests *guests, struct look *look, int64_t now)
 {
     struct ota_guest *guest = look->guest;
 
-    if (guest->begun_at == 0 && look->known && look->sent > guest->read) {
+    if (guest->begun_at == 0 && look->known && look->traffic.received > guest->read) {
         guest->begun_at = now;
     }
     if (guest->begun_at != 0 && now - guest->begun_at >= guests->rules.head_ms) {
         look->fate = CLOSE;
         guests->counts.late++;
-    } else if (now - guest->since >= guests->rules.idle_ms) {
+    } else if (now - guest->since >= guests->rules.idle_ms || has_left(look)) {
         look->fate = CLOSE;
     }
 }
@@ -434,13 +554,10 @@ static void judge(struct ota_guests *guests, struct look *look, int64_t now)
     }
     switch (look->state) {
     case OTA_GUEST_NEW:
-        if (now - guest->since >= guests->rules.head_ms) {
-            look->fate = CLOSE;
-            guests->counts.late++;
-        }
+        judge_new(guests, look, now);
         break;
     case OTA_GUEST_READING:
-        judge_pace(guests, look, look->sent, now);
+        judge_sending(guests, look, now);
         break;
     case OTA_GUEST_ASKED:
         judge_taking(guests, look, now);

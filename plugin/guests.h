@@ -15,6 +15,10 @@
  * places at any time and more while more than a quarter is free. Beyond that a newcomer can only
  * replace a weak guest of its own address. So one address never has more than three quarters, and
  * it is the first to lose weak guests to others.
+ * A doubted guest, whose request was refused or comes from nobody known, is weak whatever it does
+ * with the answer: else who reads refusals slowly enough would have a place for ever. It goes
+ * before all others. And a key has a few guests only, so that one URL in the wrong hands isn't
+ * enough to take all places.
  */
 #ifndef OTA_GUESTS_H
 #define OTA_GUESTS_H
@@ -34,6 +38,7 @@ struct ota_guest_rules {
     int64_t head_ms; /* for a whole request head: from accept, or from its first byte on */
     int64_t idle_ms; /* between an answer and the next request */
     struct ota_pace_rules pace;
+    int per_key; /* guests that one key may have: with one more, the longest there goes; 0: any */
 };
 
 #define OTA_GUEST_HEAD_MS 10000
@@ -67,10 +72,12 @@ struct ota_guest {
     int64_t since;    /* in this state */
     int64_t begun_at; /* idle: when the first byte of the next request was seen; 0: none */
     uint64_t read;    /* bytes of it that belong to requests which are whole */
+    bool left;        /* it had closed its half at the last look */
     struct ota_pace pace;
     bool weak;
-    bool gone;   /* it was told to close, and has no place any more */
-    bool pinned; /* the working thread uses its descriptor */
+    bool doubted; /* until its next request */
+    bool gone;    /* it was told to close, and has no place any more */
+    bool pinned;  /* the working thread uses its descriptor */
     unsigned round;
 };
 
@@ -83,6 +90,7 @@ struct ota_guest_counts {
     uint64_t replaced;    /* weak ones, for newcomers */
     uint64_t late;        /* without a whole request in time */
     uint64_t slow;        /* below the floor */
+    uint64_t crowded;     /* more of one key than may be */
 };
 
 OTA_CHECKED enum ota_err ota_guests_open(const struct ota_guest_rules *rules,
@@ -108,6 +116,8 @@ void ota_guests_read(struct ota_guests *guests, struct ota_guest *guest, int64_t
  */
 void ota_guests_ask(struct ota_guests *guests, struct ota_guest *guest, int64_t key, size_t size,
                     int64_t now);
+/* Its request isn't worth a place that somebody else needs. */
+void ota_guests_doubt(struct ota_guests *guests, struct ota_guest *guest);
 /* The kernel has all of the answer. */
 void ota_guests_rest(struct ota_guests *guests, struct ota_guest *guest, int64_t now);
 

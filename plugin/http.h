@@ -15,7 +15,9 @@
 #include "util/error.h"
 
 /* Connections at a time. */
-#define OTA_HTTP_PLACES 2000
+#define OTA_HTTP_PLACES   2000
+/* Of one task; a device needs one. With one more, the longest there is dropped. */
+#define OTA_HTTP_PER_TASK 16
 
 struct ota_http;
 

@@ -8,13 +8,23 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+/* TCP_CLOSE_WAIT of netinet/tcp.h, which knows less of tcp_info and can't be read beside
+ * linux/tcp.h. */
+#define CLOSE_WAIT 8
+
 bool ota_link_has_unsent(int fd)
 {
     int bytes = 0;
     return ioctl(fd, SIOCOUTQ, &bytes) == 0 && bytes > 0;
 }
 
-bool ota_link_traffic(int fd, uint64_t *acknowledged, uint64_t *received)
+bool ota_link_has_unread(int fd)
+{
+    int bytes = 0;
+    return ioctl(fd, SIOCINQ, &bytes) == 0 && bytes > 0;
+}
+
+bool ota_link_look(int fd, struct ota_link_traffic *traffic)
 {
     struct tcp_info info = {0};
     socklen_t len = sizeof info;
@@ -23,8 +33,9 @@ bool ota_link_traffic(int fd, uint64_t *acknowledged, uint64_t *received)
         len < offsetof(struct tcp_info, tcpi_segs_out)) {
         return false;
     }
-    *acknowledged = info.tcpi_bytes_acked;
-    *received = info.tcpi_bytes_received;
+    traffic->acknowledged = info.tcpi_bytes_acked;
+    traffic->received = info.tcpi_bytes_received;
+    traffic->ended = info.tcpi_state == CLOSE_WAIT;
     return true;
 }
 
@@ -41,4 +52,9 @@ void ota_link_drop(int fd, bool reset)
 void ota_link_bound_unsent(int listening, int bytes)
 {
     (void)setsockopt(listening, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof bytes);
+}
+
+void ota_link_bound_unread(int listening, int bytes)
+{
+    (void)setsockopt(listening, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
 }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,6 +24,9 @@
 
 /* Bytes of a response that wait in the kernel unsent: what a slow reader may hold. */
 #define OTA_SERVER_UNSENT (128 * 1024)
+
+/* Bytes of requests that wait in the kernel unread, where none has a body. */
+#define OTA_SERVER_UNREAD (16 * 1024)
 
 #define OTA_SERVER_ARGUMENTS 32 /* in a query */
 
@@ -82,14 +86,16 @@ static enum MHD_Result on_accept(void *data, const struct sockaddr *address, soc
 static void *welcome(struct ota_server *server, struct MHD_Connection *connection)
 {
     struct ota_visitor *visitor = calloc(1, server->calls.visitor_size);
+    const struct sockaddr *from =
+        info_of(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr;
 
     if (visitor != NULL) {
+        visitor->address = ota_address_number(from);
         visitor->server = server;
         visitor->data = server->data;
         visitor->connection = connection;
         ota_guests_enter(server->guests, &visitor->guest,
-                         info_of(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd,
-                         info_of(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr,
+                         info_of(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd, from,
                          ota_now_mono());
     }
     return visitor;
@@ -120,18 +126,26 @@ static void on_connection(void *data, struct MHD_Connection *connection, void **
 /*
  * Before 1.0 the library refuses a faulty Content-Length and large cookies by itself, with two
  * heads in a row, of which a proxy would take the second for what it likes. It reads the first of
- * these headers: these. What the client wrote is read by check_shape. A listener that takes bodies
- * or cookies can't have this.
+ * these headers: these. What the client wrote is read by check_shape and ota_server_header. Where
+ * bodies are allowed, the length must be the client's: there check_shape finds the same faults,
+ * and the library closes when it is told to refuse once more.
  */
 static void foil(struct ota_visitor *visitor)
 {
-    if (visitor->server->library_is_strict || visitor->server->max_body > 0) {
+    if (visitor->server->library_is_strict) {
         return;
     }
-    (void)MHD_set_connection_value(visitor->connection, MHD_HEADER_KIND,
-                                   MHD_HTTP_HEADER_CONTENT_LENGTH, no_body);
     (void)MHD_set_connection_value(visitor->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_COOKIE,
                                    no_cookie);
+    if (visitor->server->max_body == 0) {
+        (void)MHD_set_connection_value(visitor->connection, MHD_HEADER_KIND,
+                                       MHD_HTTP_HEADER_CONTENT_LENGTH, no_body);
+    }
+}
+
+static bool is_foil(const char *value)
+{
+    return value == no_body || value == no_cookie;
 }
 
 /* When the library runs out of memory for the arguments of a query, it forgets the request and
@@ -187,11 +201,22 @@ static enum MHD_Result on_header(void *data, enum MHD_ValueKind kind, const char
                                  size_t name_len, const char *value, size_t value_len)
 {
     (void)kind;
-    if (value == no_body || value == no_cookie) {
+    if (is_foil(value)) {
         return MHD_YES;
     }
     ota_shape_header(data, name, name_len, value, value_len);
     return MHD_YES;
+}
+
+static int expect_body(struct ota_visitor *visitor, const char *method, int64_t body)
+{
+    struct ota_server *server = visitor->server;
+    int status = server->calls.on_head != NULL ? server->calls.on_head(visitor, method, body) : 0;
+
+    if (status == 0) {
+        ota_guests_read(server->guests, &visitor->guest, ota_now_mono());
+    }
+    return status;
 }
 
 static int check_shape(struct ota_visitor *visitor, const char *method, const char *version)
@@ -206,10 +231,7 @@ static int check_shape(struct ota_visitor *visitor, const char *method, const ch
     (void)MHD_get_connection_values_n(visitor->connection, MHD_HEADER_KIND, on_header, &shape);
     int status = ota_shape_verdict(&shape, server->library_is_strict ? 0 : head_size);
     visitor->size = server->tls ? 0 : head_size + (size_t)shape.body;
-    if (status == 0 && shape.body > 0) {
-        ota_guests_read(server->guests, &visitor->guest, ota_now_mono());
-    }
-    return status;
+    return status == 0 && shape.body > 0 ? expect_body(visitor, method, shape.body) : status;
 }
 
 static void ask(struct ota_visitor *visitor)
@@ -273,12 +295,39 @@ bool ota_server_answer(struct ota_visitor *visitor, int status, struct MHD_Respo
 bool ota_server_refuse(struct ota_visitor *visitor, int status)
 {
     atomic_fetch_add(&visitor->server->refused, 1);
+    ota_server_doubt(visitor);
     return ota_server_answer(visitor, status, visitor->server->nothing);
+}
+
+void ota_server_doubt(struct ota_visitor *visitor)
+{
+    ota_guests_doubt(visitor->server->guests, &visitor->guest);
+}
+
+struct wanted {
+    const char *name;
+    const char *value;
+};
+
+static enum MHD_Result find_header(void *data, enum MHD_ValueKind kind, const char *name,
+                                   const char *value)
+{
+    struct wanted *wanted = data;
+    (void)kind;
+
+    if (is_foil(value) || strcasecmp(name, wanted->name) != 0) {
+        return MHD_YES;
+    }
+    wanted->value = value;
+    return MHD_NO;
 }
 
 const char *ota_server_header(struct ota_visitor *visitor, const char *name)
 {
-    return MHD_lookup_connection_value(visitor->connection, MHD_HEADER_KIND, name);
+    struct wanted wanted = {.name = name};
+
+    (void)MHD_get_connection_values(visitor->connection, MHD_HEADER_KIND, find_header, &wanted);
+    return wanted.value;
 }
 
 void ota_server_put_aside(struct ota_visitor *visitor)
@@ -427,6 +476,9 @@ enum ota_err ota_server_start(const struct ota_server_config *config, int fd,
         goto out;
     }
     ota_link_bound_unsent(fd, OTA_SERVER_UNSENT);
+    if (started->max_body == 0) {
+        ota_link_bound_unread(fd, OTA_SERVER_UNREAD);
+    }
     started->daemon = start_without_signals(started, fd, config->threads, config->certificate);
     fd = -1; /* the library's, also when it failed */
     if (started->daemon == NULL) {

@@ -27,6 +27,7 @@ struct ota_visitor {
     struct ota_server *server;
     void *data; /* the user's */
     struct MHD_Connection *connection;
+    uint64_t address; /* where it comes from: ota_address_number */
     struct ota_guest guest;
     int64_t key;       /* what an ota_server_cut that hits this request names; 0: none */
     size_t target_len; /* of the request line's target, as it came */
@@ -40,6 +41,9 @@ struct ota_server_calls {
     /* A request begins: its target as it came, before the library decodes and cuts it, or NULL.
      * Key is 0, and to be set here. */
     void (*on_target)(struct ota_visitor *visitor, const char *target);
+    /* The head of a request that has a body is whole: 0, or the status to refuse it with before
+     * any of the `body` bytes is read. The connection is closed then. NULL: all are welcome. */
+    int (*on_head)(struct ota_visitor *visitor, const char *method, int64_t body);
     /* A piece of the body, where max_body allows one. False: close without an answer. */
     bool (*on_body)(struct ota_visitor *visitor, const char *bytes, size_t len);
     /* To be answered with ota_server_answer or _refuse, or put aside; comes again when it is taken
@@ -55,7 +59,7 @@ struct ota_server_config {
     const char *cert_option;
     const struct ota_certificate *certificate; /* NULL: plain HTTP */
     int threads;
-    int64_t max_body; /* of a request; 0: none may have one */
+    int64_t max_body; /* of a request, below OTA_SHAPE_BODY_MAX; 0: none may have one */
     struct ota_guest_rules rules;
     int look_ms; /* how often the guests are looked at; 0: every second */
     struct ota_server_calls calls;
@@ -88,10 +92,16 @@ int ota_server_places(int most);
 
 /* Inside on_request. The response stays the caller's. False: it can't be sent, so close. */
 bool ota_server_answer(struct ota_visitor *visitor, int status, struct MHD_Response *response);
-/* Without a body. */
+/* Without a body, and doubted. */
 bool ota_server_refuse(struct ota_visitor *visitor, int status);
 
-/* Inside on_request; NULL where there is no such header. */
+/* Inside on_request: nobody vouches for this request (a login page, a file for everybody). Until
+ * its next one the visitor is the first to go when places are scarce, however it takes its answer.
+ */
+void ota_server_doubt(struct ota_visitor *visitor);
+
+/* Inside on_head and on_request, as the client wrote it; NULL where there is no such header.
+ * Cookies are found by this alone: the library doesn't parse them. */
 const char *ota_server_header(struct ota_visitor *visitor, const char *name);
 
 /* Inside on_request: puts the request aside. Then, from any thread: takes it up again. */

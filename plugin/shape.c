@@ -121,7 +121,8 @@ size_t ota_shape_target(const char *target)
 void ota_shape_begin(struct ota_shape *shape, int64_t max_body, const char *method,
                      size_t target_len, const char *version)
 {
-    *shape = (struct ota_shape){.max_body = max_body};
+    *shape = (struct ota_shape){.max_body =
+                                    max_body < OTA_SHAPE_BODY_MAX ? max_body : OTA_SHAPE_BODY_MAX};
     if (!is_token(method, strlen(method)) || target_len == 0) {
         fault(shape, BAD_REQUEST);
     }

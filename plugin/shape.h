@@ -12,6 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Larger bodies can't be counted; nor are there any. */
+#define OTA_SHAPE_BODY_MAX (INT64_MAX / 16)
+
 struct ota_shape {
     int64_t max_body; /* bytes that a request may carry; 0: none */
     int status;       /* 0, or what the first fault is answered with */

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "fake_broker.h"
 #include "http_steps.h"
@@ -180,4 +181,54 @@ void wait_until_present(int count)
         sleep_ms(10);
     }
     assert_int_equal(present(), count);
+}
+
+void close_all(const int *fds, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        (void)close(fds[i]);
+    }
+}
+
+bool is_open(int fd)
+{
+    struct pollfd seen = {.fd = fd, .events = POLLRDHUP};
+    return poll(&seen, 1, 0) == 0;
+}
+
+/* "127.0.0.N" */
+static const char *address(int number)
+{
+    static char text[16];
+    (void)snprintf(text, sizeof text, "127.0.0.%d", number);
+    return text;
+}
+
+int connect_from(int number, int window)
+{
+    return client_connect_from(address(number), world.port, window);
+}
+
+void take(int fd, size_t bytes)
+{
+    static char buffer[65536];
+    assert_true(bytes <= sizeof buffer);
+    assert_int_equal(recv(fd, buffer, bytes, MSG_WAITALL), bytes);
+}
+
+int begin_download(int number, const char *path)
+{
+    int before = active();
+    int fd = connect_from(number, WINDOW);
+
+    request(fd, "GET", path, "");
+    wait_until_active(before + 1);
+    take(fd, 1000); /* it has begun */
+    return fd;
+}
+
+void restart(int places)
+{
+    fixture_stop(&world);
+    fixture_start(&world, places);
 }

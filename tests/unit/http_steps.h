@@ -11,6 +11,8 @@
 #include "http_client.h"
 #include "http_fixture.h"
 
+#define WINDOW 4096 /* of clients that don't take all at once */
+
 #define HOST "Host: fw.example.com\r\n"
 
 extern struct fixture world;
@@ -54,6 +56,19 @@ struct ota_claim new_path(const struct fixture_firmware *firmware, char *path);
 /* Requests that are being answered. */
 int active(void);
 void wait_until_active(int count);
+
+/* Another server, with so many places; 0: as many as usual. */
+void restart(int places);
+
+void close_all(const int *fds, size_t count);
+/* Nobody has closed it, and nothing has come. */
+bool is_open(int fd);
+/* From "127.0.0.N". */
+int connect_from(int number, int window);
+/* Just so many bytes. */
+void take(int fd, size_t bytes);
+/* The big firmware, of which the client takes what its window holds. */
+int begin_download(int number, const char *path);
 
 /* Connections. */
 int present(void);
