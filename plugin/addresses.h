@@ -19,7 +19,7 @@ struct ota_guest;
 struct ota_address {
     LIST_ENTRY(ota_address) by_number;
     LIST_ENTRY(ota_address) by_weight;
-    TAILQ_HEAD(, ota_guest) weak; /* its guests that others may replace, the longest so first */
+    TAILQ_HEAD(, ota_guest) weak; /* its guests that others may replace, as guests_inside.h */
     uint64_t number;
     int guests;
     bool heavy; /* half of all places, or more */

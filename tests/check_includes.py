@@ -29,7 +29,7 @@ LAYERS = {
         "util table store seam pure url memory core told moves domain",
     ),
     "http": (
-        "http.* server.* guests.* addresses.* link.* pace.* shape.* worker.* "
+        "http.* server.* guests*.* addresses.* link.* pace.* shape.* worker.* "
         "certificate.* image_cache.* listen.*",
         "util store seam url http",
     ),
