@@ -13,6 +13,7 @@ BUILD = Path(os.environ.get("OTA_BUILD", ROOT / "build"))
 PLUGIN = BUILD / "plugin" / "mosquitto_ota.so"
 OTACTL = BUILD / "cli" / "otactl"
 OTASIM = BUILD / "sim" / "otasim"
+FAULTS = BUILD / "tests" / "preload" / "ota_faults.so"
 MOSQUITTO = os.environ.get("OTA_MOSQUITTO", "/usr/sbin/mosquitto")
 ASAN_PRELOAD = os.environ.get("OTA_ASAN_PRELOAD")
 

@@ -17,6 +17,7 @@ from clients import CONTROL, CONTROL_RESPONSE, Admin, Client, ControlError, Devi
 from common import (
     ASAN_PRELOAD,
     BUILD,
+    FAULTS,
     MOSQUITTO,
     OTACTL,
     OTASIM,
@@ -54,11 +55,13 @@ class Broker:
     on the same files."""
 
     def __init__(
-        self, folder, options=None, config="", acl=None, users=None, tls=None, plugin=True
+        self, folder, options=None, config="", acl=None, users=None, tls=None, plugin=True,
+        faults=None,
     ):
         """options: plugin_opt_* by name, None leaves one out; config: more lines; acl: the text of
         an acl_file; users: {name: password}, else any name is let in without a password; tls: a
-        Certificates for a second listener that takes names from certificates."""
+        Certificates for a second listener that takes names from certificates; faults: a
+        faults.Faults, to be loaded before the broker."""
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
@@ -69,6 +72,7 @@ class Broker:
         self.acl = acl
         self.users = users
         self.plugin = plugin
+        self.faults = faults
         self.db_path = self.folder / "ota.db"
         self.options = {**self._default_options(), **(options or {})}
         self.config_text = None
@@ -194,8 +198,12 @@ class Broker:
         environment["ASAN_OPTIONS"] = f"detect_leaks=0:log_path={reports}"
         environment["UBSAN_OPTIONS"] = f"print_stacktrace=1:log_path={reports}"
         environment["TSAN_OPTIONS"] = f"log_path={reports}"
-        if ASAN_PRELOAD:
-            environment["LD_PRELOAD"] = ASAN_PRELOAD
+        preload = [ASAN_PRELOAD] if ASAN_PRELOAD else []
+        if self.faults:
+            environment |= self.faults.environment(self.options["db_path"])
+            preload.append(str(FAULTS))
+        if preload:
+            environment["LD_PRELOAD"] = ":".join(preload)
         return environment
 
     def check_reports(self):

@@ -11,400 +11,25 @@ OTA_SEED          of an earlier run: the same things in the same order (the mome
                   broker dies depends on the machine, too)
 """
 import asyncio
-import copy
-import json
+import itertools
 import os
 import random
-import sqlite3
 import time
 
 import pytest
 
 import campaign
-from harness import CONTROL, CONTROL_RESPONSE
+from control_help import bulk
+from faults import Faults
+from kill9_actors import TARGETS, Clerk, Commands, Reporter, Upgrader
+from kill9_batches import SIZE, VERSIONS, Member, Steerer
+from kill9_file import Found, check_actor, check_memory
 from steps import stock
-from wire import Lost, Wire
-
-REPORTERS, UPGRADERS = 35, 15
-TARGETS = ("t1", "t2", "t3")
-
-# enum ota_status
-WAITING, SENT, DOWNLOADING, DOWNLOADED, UPGRADING, FAILED, SUCCEEDED, CANCELLED = range(8)
-STATES = {"downloading": DOWNLOADING, "downloaded": DOWNLOADED, "burning": UPGRADING,
-          "done": SUCCEEDED, "fail": FAILED}
-
-
-class Commands:
-    """The control API for many at once."""
-
-    def __init__(self):
-        self.wire = Wire("kill9-admin", "admin", self._hear)
-        self._open = {}
-        self._number = 0
-
-    def _hear(self, topic, payload):
-        if topic == CONTROL_RESPONSE:
-            for response in json.loads(payload)["responses"]:
-                future = self._open.pop(response.get("correlationData"), None)
-                if future and not future.done():
-                    future.set_result(response)
-
-    async def call(self, command, fields):
-        """The response's data; Lost where there is none. fields has the requestId."""
-        self._number += 1
-        mark = str(self._number)
-        future = asyncio.get_running_loop().create_future()
-        self._open[mark] = future
-        request = {"command": command, "correlationData": mark, **fields}
-        await self.wire.publish(CONTROL, {"commands": [request]})
-        try:
-            response = await asyncio.wait_for(future, 20)
-        except asyncio.CancelledError as error:
-            raise Lost from error
-        assert "error" not in response, f"{command} {fields}: {response}"
-        return response.get("data", {})
-
-    def lose(self):
-        self.wire.close()
-        for future in self._open.values():
-            future.cancel()
-        self._open.clear()
-
-
-class Actor:
-    """Does one thing after the other. `model` is what was acknowledged; `pending` is what is
-    under way: (what, its fields), to be sent again after a restart."""
-
-    def __init__(self, commands, rng):
-        self.commands, self.rng = commands, rng
-        self.pending = None
-        self.done = 0
-
-    async def command(self, name, **fields):
-        request_id = f"{id(self)}-{self.rng.getrandbits(60)}"
-        await self.send(("command", name, {**fields, "requestId": request_id}))
-
-    async def send(self, thing):
-        self.pending = thing
-        await self.send_pending()
-
-    async def send_pending(self):
-        if self.pending[0] == "command":
-            answer = await self.commands.call(self.pending[1], self.pending[2])
-        else:
-            answer = await self.publish(self.pending[1])
-        self.apply(self.model, self.pending, answer)
-        self.pending = None
-        self.done += 1
-
-    def candidates(self):
-        """The states that are right now."""
-        yield self.model
-        if self.pending:
-            after = copy.deepcopy(self.model)
-            self.apply(after, self.pending, None)
-            yield after
-
-    async def work(self):
-        """Until the broker is gone."""
-        try:
-            while True:
-                await self.step()
-                if self.rng.random() < 0.3:
-                    await asyncio.sleep(self.rng.random() * 0.02)
-        except Lost:
-            pass
-
-
-class DeviceActor(Actor):
-    """A device that reports. model: version, versions (all of them, in order), tasks."""
-
-    def __init__(self, commands, rng, name):
-        super().__init__(commands, rng)
-        self.name = name
-        self.wire = Wire(f"kill9-{name}", f"p/{name}", self._hear)
-        self.model = {"version": None, "versions": [], "tasks": []}
-        self.told = None  # the task that the last notice was of
-        self._heard = asyncio.Event()
-
-    def _hear(self, topic, payload):
-        message = json.loads(payload)
-        if message["type"] == "update_firmware":
-            self.told = message["task"]
-            self._heard.set()
-
-    async def connect(self, port):
-        await self.wire.connect(port)
-        await self.wire.subscribe(f"$ota/update/p/{self.name}")
-
-    async def publish(self, report):
-        await self.wire.publish(f"$ota/report/p/{self.name}", report)
-
-    async def report_version(self, version):
-        report = {"type": "report_version", "report": {"version": version}}
-        await self.send(("report", report))
-
-    def apply(self, model, thing, answer):
-        kind, what = thing[:2]
-        if kind == "command":
-            self.apply_command(model, what, thing[2], answer)
-        elif what["type"] == "report_version":
-            self.apply_version(model, what["report"]["version"])
-        else:
-            state = what["report"]["progress"]["state"]
-            self.move(model["tasks"][-1], STATES[state])
-
-    def apply_version(self, model, version):
-        if model["version"] != version:
-            model["version"] = version
-            model["versions"].append(version)
-        task = model["tasks"][-1] if model["tasks"] else None
-        if task and task["target"] == version and not task["confirmed"] and (
-            task["status"] not in (FAILED, CANCELLED)
-        ):
-            task["confirmed"] = True
-            task["status"] = SUCCEEDED
-            task["events"].append(SUCCEEDED)
-
-    def apply_command(self, model, name, fields, answer):
-        if name == "upgradeDevice":
-            number = answer["task"]["task"] if answer else None
-            model["tasks"].append({"id": number, "target": fields["version"], "status": WAITING,
-                                   "events": [], "confirmed": False, "attempt": 1})
-        elif name == "cancelTask":
-            self.move(model["tasks"][-1], CANCELLED)
-        else:
-            self.move(model["tasks"][-1], WAITING)
-            model["tasks"][-1]["attempt"] += 1
-
-    @staticmethod
-    def move(task, status):
-        if task["status"] != status:
-            task["status"] = status
-            task["events"].append(status)
-
-
-class Reporter(DeviceActor):
-    """Reports one new version after the other."""
-
-    numbers = 0
-
-    async def step(self):
-        Reporter.numbers += 1
-        await self.report_version(f"{self.name}.{Reporter.numbers}")
-
-
-class Upgrader(DeviceActor):
-    """Is upgraded, fails, is cancelled, tried again. What comes next follows from the model."""
-
-    fresh = True  # on this connection the version wasn't reported yet
-
-    async def connect(self, port):
-        await super().connect(port)
-        self.fresh, self.told = True, None
-
-    async def progress(self, state):
-        progress = {"state": state, "percent": self.rng.randrange(100), "result_code": -1}
-        report = {"progress": progress, "version": self.model["tasks"][-1]["target"]}
-        await self.send(("report", {"type": "report_progress", "report": report}))
-
-    async def steer(self, command, **fields):
-        self.told = None
-        await self.command(command, **fields)
-
-    async def wait_notice(self, task):
-        while self.told != task["id"]:
-            self._heard.clear()
-            if self.told != task["id"]:
-                waiting = asyncio.ensure_future(self._heard.wait())
-                reading = self.wire._task  # pylint: disable=protected-access
-                done, _ = await asyncio.wait(
-                    {waiting, reading}, timeout=10, return_when=asyncio.FIRST_COMPLETED
-                )
-                waiting.cancel()
-                if reading in done:
-                    raise Lost
-                assert done, f"{self.name}: no notice of task {task}"
-
-    async def step(self):
-        task = self.model["tasks"][-1] if self.model["tasks"] else None
-        if self.model["version"] is None:
-            await self.report_version("t0")
-        elif task is None or task["status"] in (FAILED, CANCELLED) or task["confirmed"]:
-            await self.start_again(task)
-        elif task["status"] == SUCCEEDED:
-            await self.report_version(task["target"])
-        elif task["status"] == WAITING:
-            if self.fresh:
-                await self.report_version(self.model["version"])
-            await self.wait_notice(task)
-            await self.progress("downloading")
-        elif task["status"] == DOWNLOADING:
-            await self.choose(task, ["downloaded", "burning", "cancel", "fail", "version", "done"])
-        else:
-            await self.choose(task, ["done", "done", "burning", "cancel", "fail", "version"])
-        self.fresh = False
-
-    async def choose(self, task, ways):
-        way = self.rng.choice(ways)
-        if way == "cancel":
-            await self.steer("cancelTask", task=task["id"])
-        elif way == "version":
-            await self.report_version(task["target"])
-        else:
-            await self.progress(way)
-
-    async def start_again(self, task):
-        if task and not task["confirmed"] and self.rng.random() < 0.5:
-            await self.steer("retryTask", task=task["id"])
-            return
-        others = [version for version in TARGETS if version != self.model["version"]]
-        await self.steer("upgradeDevice", product="p", device=self.name,
-                         version=self.rng.choice(others), allowDowngrade=True)
-
-
-class Clerk(Actor):
-    """An admin who makes and removes products and devices. model: {product: {device: text}}."""
-
-    def __init__(self, commands, rng):
-        super().__init__(commands, rng)
-        self.model = {}
-        self.number = 0
-
-    def apply(self, model, thing, answer):
-        _, name, fields = thing
-        product = fields["product"]
-        if name == "createProduct":
-            model[product] = {}
-        elif name == "deleteProduct":
-            del model[product]
-        elif name == "deleteDevice":
-            del model[product][fields["device"]]
-        else:
-            model[product][fields["device"]] = fields["description"]
-
-    async def step(self):
-        product = self.rng.choice(sorted(self.model)) if self.model else None
-        device = self.rng.choice(sorted(self.model[product])) if product and self.model[product] \
-            else None
-        self.number += 1
-        chance = self.rng.random()
-        if product is None or chance < 0.15:
-            await self.command("createProduct", product=f"q{self.number}-")
-        elif chance < 0.25:
-            await self.command("deleteProduct", product=product, force=True)
-        elif device is None or chance < 0.6:
-            await self.command("createDevice", product=product, device=f"d{self.number}",
-                               description=f"made {self.number}")
-        elif chance < 0.75:
-            await self.command("deleteDevice", product=product, device=device)
-        else:
-            await self.command("updateDevice", product=product, device=device,
-                               description=f"changed {self.number}")
-
-
-# -- what is there --------------------------------------------------------------------------------
-
-
-def read_devices(db):
-    """{device of product p: what an actor's model is compared with}"""
-    found = {}
-    entries = {number: row for number, *row in db.execute(
-        "SELECT id, task_id, status, prev FROM event")}
-    reached = len(entries)
-    rows = db.execute("SELECT d.id, d.name, d.version FROM device d JOIN product p "
-                      "ON p.id = d.product_id WHERE p.name = 'p'").fetchall()
-    for number, name, version in rows:
-        seen = db.execute("SELECT version FROM device_version WHERE device_id = ? ORDER BY at",
-                          (number,)).fetchall()
-        found[name] = {"version": version, "versions": [row[0] for row in seen],
-                       "tasks": read_tasks(db, entries, number)}
-        reached -= sum(task.pop("entries") for task in found[name]["tasks"])
-    assert reached == 0, "entries that no history leads to"
-    return found
-
-
-def read_tasks(db, entries, device):
-    tasks = []
-    for number, target, status, confirmation, attempt, head in db.execute(
-        "SELECT id, version, status, confirmation, attempt, last_event FROM task "
-        "WHERE device_id = ? ORDER BY id", (device,)
-    ).fetchall():
-        events = []
-        while head is not None:
-            owner, status_then, head = entries[head]
-            assert owner == number, "a history that leads into another task's"
-            events.insert(0, status_then)
-        assert (events[-1] if events else WAITING) == status, f"task {number}: {events}, {status}"
-        tasks.append({"id": number, "entries": len(events), "target": target, "attempt": attempt,
-                      "status": WAITING if status == SENT else status,
-                      "events": [event for event in events if event != SENT],
-                      "confirmed": confirmation == 2})
-    return tasks
-
-
-def read_clerks(db):
-    products = {name: {} for name, in db.execute(
-        "SELECT name FROM product WHERE name LIKE 'q%-'")}
-    for product, device, text in db.execute(
-        "SELECT p.name, d.name, d.description FROM device d JOIN product p ON p.id = d.product_id "
-        "WHERE p.name LIKE 'q%-'"
-    ):
-        products[product][device] = text
-    return products
-
-
-def same(actual, model):
-    """A task that is under way has no number yet."""
-    if "tasks" not in model or not model["tasks"] or model["tasks"][-1]["id"] is not None:
-        return actual == model
-    filled = copy.deepcopy(model)
-    if len(actual["tasks"]) == len(filled["tasks"]):
-        filled["tasks"][-1]["id"] = actual["tasks"][-1]["id"]
-    return actual == filled
-
-
-def check_actor(actor, actual):
-    candidates = list(actor.candidates())
-    assert any(same(actual, candidate) for candidate in candidates), (
-        f"{getattr(actor, 'name', 'clerk')}\nis       {actual}\nmust be  "
-        + "\nor       ".join(map(str, candidates)) + f"\npending  {actor.pending}"
-    )
-
-
-def check_file(broker):
-    """The file is whole; gives what it holds."""
-    db = sqlite3.connect(f"file:{broker.db_path}?mode=ro", uri=True, timeout=10)
-    try:
-        db.execute("BEGIN")
-        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
-        return read_devices(db), read_clerks(db)
-    finally:
-        db.close()
-
-
-async def check_memory(commands, found):
-    """What the broker says is what the file holds."""
-    cursor, counts = {}, {}
-    while cursor is not None:
-        page = await commands.call("listVersions", {"product": "p", "limit": 200, **cursor})
-        counts |= {row["version"]: row["devices"] for row in page["versions"] if row["devices"]}
-        cursor = {"cursor": page["nextCursor"]} if "nextCursor" in page else None
-    expected = {}
-    for device in found.values():
-        if device["version"]:
-            expected[device["version"]] = expected.get(device["version"], 0) + 1
-    assert counts == expected
-    cursor, shown = {}, {}
-    while cursor is not None:
-        page = await commands.call("listDevices", {"product": "p", "limit": 200, **cursor})
-        shown.update({row["device"]: row["version"] for row in page["devices"]})
-        cursor = {"cursor": page["nextCursor"]} if page.get("nextCursor") else None
-    assert shown == {name: device["version"] for name, device in found.items()}
-
-
-# -- rounds ---------------------------------------------------------------------------------------
+from wire import Lost
+
+REPORTERS, UPGRADERS, MEMBERS, ABSENT = 35, 15, 20, 200
+QUIET = "\n".join(f"log_type {kind}" for kind in ("none", "error", "warning", "notice", "information"))
+ROUNDS_A_FILE = 50  # checks read all of it: more rounds go on with a new one
 
 
 class Run:
@@ -417,46 +42,73 @@ class Run:
             *(Upgrader(self.commands, self.stream(), f"u{n}") for n in range(UPGRADERS)),
         ]
         self.clerk = Clerk(self.commands, self.stream())
-        self.everybody = [*self.actors, self.clerk]
+        self.members = [Member(self.commands, self.stream(), f"m{n}") for n in range(MEMBERS)]
+        self.steerer = Steerer(self.commands, self.stream(), self.members)
+        self.everybody = [*self.actors, self.clerk, *self.members, self.steerer]
+        self.seconds = 0.0  # of work
 
     def stream(self):
         """Each actor draws from numbers of its own: the same whatever the others do."""
         return random.Random(self.rng.getrandbits(64))
 
+    def devices(self):
+        return (*self.actors, *self.members)
+
     async def connect(self):
         port = self.broker.port
-        await self.commands.wire.connect(port)
-        await self.commands.wire.subscribe(CONTROL_RESPONSE)
-        await asyncio.gather(*(actor.connect(port) for actor in self.actors))
+        await self.commands.connect(port)
+        await asyncio.gather(*(actor.connect(port) for actor in self.devices()))
+
+    def disconnect(self):
+        self.commands.lose()
+        for actor in self.devices():
+            actor.wire.close()
+
+    def look(self):
+        """Everybody's model against the file; gives that."""
+        found = Found(self.broker.db_path)
+        nothing = {"version": None, "versions": [], "tasks": []}
+        for actor in self.actors:
+            check_actor(actor, found.devices.get(actor.name, nothing))
+        check_actor(self.clerk, found.clerks)
+        for member in self.members:
+            member.check(found.members.get(member.name), found.batches)
+        self.steerer.check(found.batches)
+        return found
 
     async def check(self):
         """Right after a restart; then whatever was under way is sent again."""
-        found, products = check_file(self.broker)
-        nothing = {"version": None, "versions": [], "tasks": []}
-        for actor in self.actors:
-            check_actor(actor, found.get(actor.name, nothing))
-        check_actor(self.clerk, products)
-        await check_memory(self.commands, found)
+        found = self.look()
+        self.steerer.note_paused(found)
+        await check_memory(self.commands, found.devices)
         await asyncio.gather(*(a.send_pending() for a in self.everybody if a.pending))
-        found, products = check_file(self.broker)
-        for actor in self.actors:
-            check_actor(actor, found.get(actor.name, nothing))
-        check_actor(self.clerk, products)
+        found = self.look()
+        end = time.monotonic() + 20
+        while not self.steerer.is_settled(found):
+            assert time.monotonic() < end, "a batch's command isn't carried out"
+            await asyncio.sleep(0.05)
+            found = self.look()
+        self.steerer.check_retried(found)
+        self.steerer.check_paused(found)
+
+    def kill(self):
+        self.broker.kill9()
+        if self.broker.faults:
+            self.broker.faults.power_cut(self.broker.db_path)
 
     async def work_and_die(self, seconds):
         work = [asyncio.ensure_future(actor.work()) for actor in self.everybody]
         await asyncio.sleep(seconds)
-        self.broker.kill9()
-        self.commands.lose()
-        for actor in self.actors:
-            actor.wire.close()
+        self.seconds += seconds
+        self.kill()
+        self.disconnect()
         await asyncio.gather(*work)
 
     async def round(self):
         if self.rng.random() < 0.2:
             self.broker.start()
             time.sleep(self.rng.random() * 0.1)  # a random moment is what is wanted
-            self.broker.kill9()
+            self.kill()
         self.broker.start()
         await self.connect()
         await self.check()
@@ -473,39 +125,147 @@ class Run:
         self.broker.start()
         await self.connect()
         await self.check()
-        self.commands.lose()
-        for actor in self.actors:
-            actor.wire.close()
+        self.disconnect()
 
 
-def kill_again_and_again(broker, rounds, seed):
-    one = broker(
-        config="log_type error\nlog_type warning", options={"max_report_rate": 10000}
-    )
+class Sum:
+    """What was done in all."""
+
+    def __init__(self):
+        self.done = dict.fromkeys((Reporter, Upgrader, Clerk, Member, Steerer), 0)
+        self.downloads = dict.fromkeys(("whole", "resumed", "refused"), 0)
+        self.accepted = {}
+        self.seconds = 0.0
+
+    def add(self, run):
+        for actor in run.everybody:
+            self.done[type(actor)] += actor.done
+        for member in run.members:
+            for what, count in member.downloads.items():
+                self.downloads[what] += count
+        for what, count in run.steerer.accepted.items():
+            self.accepted[what] = self.accepted.get(what, 0) + count
+        self.seconds += run.seconds
+
+    def __str__(self):
+        done = sum(self.done.values())
+        commands = ", ".join(f"{self.accepted[name]} {name}" for name in sorted(self.accepted))
+        loads = self.downloads
+        return (
+            f"{done} acknowledged reports and commands ({done / self.seconds:.0f}/s; {commands}), "
+            f"{loads['whole']} downloads ({loads['resumed']} resumed after a kill, "
+            f"{loads['refused']} refused after a cancel)"
+        )
+
+
+def make(broker, faults=None, **options):
+    """A broker that has what is needed, and was stopped."""
+    options["max_report_rate"] = 10000
+    one = broker(config=QUIET, faults=faults and faults(), options=options)
     admin = one.admin()
     stock(admin, "p", *TARGETS)
+    admin.call("createProduct", product="b")
+    for version in VERSIONS:
+        admin.add_firmware("b", version, os.urandom(SIZE))
+    names = [{"command": "createDevice", "product": "b", "device": f"a{n}"} for n in range(ABSENT)]
+    bulk(admin, names)
     admin.close()
     one.stop()
-    run = Run(one, seed)
-    asyncio.run(run.run(rounds))
-    done = [sum(actor.done for actor in run.everybody if isinstance(actor, kind))
-            for kind in (Reporter, Upgrader, Clerk)]
-    assert all(done), f"nothing was tested: {done}"
-    print(f"{rounds} rounds: {done[0]} versions, {done[1]} steps of upgrades, {done[2]} commands")
-    return sum(done)
+    return one
+
+
+def kill_again_and_again(broker, rounds, seed, faults=None, **options):
+    total = Sum()
+    while rounds > 0:
+        one = make(broker, faults, **options)
+        run = Run(one, f"{seed} {rounds}")
+        try:
+            asyncio.run(run.run(min(rounds, ROUNDS_A_FILE)))
+        finally:
+            total.add(run)
+        one.stop()
+        rounds -= ROUNDS_A_FILE
+    assert all(total.done.values()), f"nothing was tested: {total.done}"
+    return total
+
+
+def short_rounds(preset):
+    return int(os.environ.get("OTA_KILL9_ROUNDS", preset))
 
 
 @pytest.mark.slow_asan
 def test_what_was_acknowledged_survives_a_kill(broker):
-    kill_again_and_again(broker, int(os.environ.get("OTA_KILL9_ROUNDS", "10")), campaign.seed())
+    rounds = short_rounds(10)
+    total = kill_again_and_again(broker, rounds, campaign.seed())
+    print(f"{rounds} rounds: {total}")
+    assert total.downloads["whole"] and total.downloads["resumed"]
+
+
+@pytest.mark.slow_asan
+def test_with_synchronous_full_it_survives_a_power_cut(broker, durable):
+    rounds = short_rounds(6)
+    total = kill_again_and_again(broker, rounds, campaign.seed(), durable, synchronous="full")
+    print(f"{rounds} rounds: {total}")
+
+
+async def lose_one_round(run):
+    """How many acknowledged versions are gone, of how many; the file is whole nevertheless."""
+    run.broker.start()
+    await run.connect()
+    await run.work_and_die(0.5)
+    kept = {name: device["versions"] for name, device in Found(run.broker.db_path).devices.items()}
+    acknowledged = {actor.name: actor.model["versions"] for actor in run.actors}
+    lost = 0
+    for name, versions in acknowledged.items():
+        there = kept.get(name, [])[: len(versions)]
+        assert there == versions[: len(there)], f"{name}: a gap: {there}, {versions}"
+        lost += len(versions) - len(there)
+    return lost, sum(map(len, acknowledged.values()))
+
+
+def lose(broker, seed, faults):
+    """The same with synchronous normal: it shows that something was at stake. A checkpoint may have
+    synced everything at the very last moment, but not again and again."""
+    for attempt in range(10):
+        one = make(broker, faults, synchronous="normal")
+        lost, acknowledged = asyncio.run(lose_one_round(Run(one, f"{seed} {attempt}")))
+        if lost:
+            break
+    return lost, acknowledged
+
+
+@pytest.mark.slow_asan
+def test_with_synchronous_normal_a_power_cut_takes_the_last_moments(broker, durable):
+    lost, acknowledged = lose(broker, campaign.seed(), durable)
+    print(f"{lost} of {acknowledged} acknowledged versions are lost")
+    assert lost > 0, "the test before shows nothing"
+
+
+@pytest.fixture
+def durable(tmp_path):
+    """Makes the faults of a disk that keeps what was synced, and some of what wasn't."""
+    numbers = itertools.count()
+    return lambda: Faults(tmp_path / f"faults{next(numbers)}", durable=True, early=20)
+
+
+def run_campaign(name, broker, preset, **settings):
+    rounds, seed = campaign.count(preset), campaign.seed()
+    result = "FAILED"
+    try:
+        total = kill_again_and_again(broker, rounds, seed, **settings)
+        result = f"ok: {total}, none lost, nothing by halves"
+        if settings:
+            lost, acknowledged = lose(broker, seed, settings["faults"])
+            result += f"; one round with synchronous normal lost {lost} of {acknowledged} versions"
+    finally:
+        campaign.record(name, rounds, f"{result} (OTA_SEED={seed})")
 
 
 @pytest.mark.campaign
 def test_kill9(broker):
-    rounds, seed = campaign.count(100), campaign.seed()
-    result = "FAILED"
-    try:
-        done = kill_again_and_again(broker, rounds, seed)
-        result = f"ok: {done} acknowledged reports and commands, none lost, nothing by halves"
-    finally:
-        campaign.record("kill9", rounds, f"{result} (OTA_SEED={seed})")
+    run_campaign("kill9", broker, 100)
+
+
+@pytest.mark.campaign
+def test_power_cut(broker, durable):
+    run_campaign("power_cut", broker, 100, faults=durable, synchronous="full")
