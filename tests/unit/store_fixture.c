@@ -19,6 +19,9 @@ static atomic_int fail_reason;
 static ssize_t failing_pwrite(int fd, const void *bytes, size_t len, off_t offset)
 {
     if (atomic_load(&writes_left) != INT_MAX && atomic_fetch_sub(&writes_left, 1) <= 0) {
+        if (atomic_load(&fail_reason) == FIX_KILLED) {
+            _exit(FIX_KILLED);
+        }
         errno = atomic_load(&fail_reason);
         return -1;
     }

@@ -82,7 +82,9 @@ void fix_sql(const char *path, const char *sql);
 /* The integer that SQL selects on the store's own connection. */
 int64_t fix_int(struct store_fixture *fix, const char *sql);
 
-/* From now on the disk takes `writes` more writes, then each fails with reason (an errno). */
+/* From now on the disk takes `writes` more writes, then each fails with reason (an errno), or ends
+ * the process where that is FIX_KILLED: for a child that is to die there. */
+#define FIX_KILLED 137
 void fix_fail_disk(int writes, int reason);
 void fix_heal_disk(void);
 /* SQLite gets `allocations` more, then none; -1: as many as it wants. */
