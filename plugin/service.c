@@ -113,6 +113,21 @@ static enum ota_err set_up_access(struct ota_service *service, struct ota_error 
     return err;
 }
 
+static void tell_opening(const struct ota_service *service)
+{
+    struct ota_opening opening = ota_store_opening(service->core.store);
+    const char *path = service->options.db_path;
+    if (opening.made) {
+        ota_log(OTA_LOG_WARNING, "there was no database: %s is a new database", path);
+    }
+    if (opening.wal_damaged) {
+        ota_log(OTA_LOG_WARNING,
+                "%s-wal was damaged: what was written last is lost; compare with a backup, and "
+                "check the disk",
+                path);
+    }
+}
+
 static enum ota_err open_store(struct ota_service *service, struct ota_error *error)
 {
     struct ota_store_config config = {.path = service->options.db_path,
@@ -122,7 +137,11 @@ static enum ota_err open_store(struct ota_service *service, struct ota_error *er
                                       .online = is_online,
                                       .online_data = &service->core};
     enum ota_err err = ota_store_open(&config, &service->core.store, error);
-    return err == OTA_OK ? ota_load(&service->core, error) : err;
+    if (err != OTA_OK) {
+        return err;
+    }
+    tell_opening(service);
+    return ota_load(&service->core, error);
 }
 
 static enum ota_err start_downloads(struct ota_service *service, struct ota_error *error)

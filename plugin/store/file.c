@@ -29,9 +29,10 @@ static enum ota_err explain_missing(const char *path, int reason, struct ota_err
 }
 
 /* A file that exists is never opened here: closing it again would drop SQLite's own locks. */
-static enum ota_err create_missing(const char *path, struct ota_error *error)
+static enum ota_err create_missing(const char *path, bool *created, struct ota_error *error)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
+    *created = fd >= 0;
     if (fd >= 0) {
         (void)close(fd);
         return OTA_OK;
@@ -65,12 +66,12 @@ static enum ota_err explain_held(int fd, const char *path, struct ota_error *err
                          path, strtol(holder, NULL, 10));
 }
 
-static void write_holder(int fd)
+void ota_file_hold(int lock_fd)
 {
     char text[16];
     int len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
     /* Only ever read to be told to people: a failure changes nothing. */
-    if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)len, 0) != len) {
+    if (ftruncate(lock_fd, 0) != 0 || pwrite(lock_fd, text, (size_t)len, 0) != len) {
         return;
     }
 }
@@ -89,7 +90,6 @@ static enum ota_err take_lock(const char *path, int *lock_fd, struct ota_error *
         err = explain_held(fd, path, error);
         goto out;
     }
-    write_holder(fd);
     *lock_fd = fd;
     fd = -1;
 out:
@@ -115,6 +115,14 @@ static int64_t size_beside(const char *path, const char *suffix)
     return size;
 }
 
+static bool wal_is_damaged(const char *path)
+{
+    char *name = beside(path, "-wal");
+    bool damaged = name != NULL && ota_wal_is_damaged(name);
+    free(name);
+    return damaged;
+}
+
 /* Only under our lock: closing the file drops the locks of any other connection of this process. */
 static bool has_header(const char *path)
 {
@@ -130,12 +138,19 @@ static bool has_header(const char *path)
 
 /*
  * What SQLite would take for a new database, and so for a reason to start with nothing: a file
- * that lost its contents while its WAL still has some, which it would throw away, or its first
- * page. (With a journal beside it SQLite restores that page.)
+ * that lost its contents, though the lock says that it was a database or its WAL, which SQLite
+ * would throw away, still has some; or one that lost its first page. (With a journal beside it
+ * SQLite restores that page.)
  */
-static enum ota_err check_contents(const char *path, struct ota_error *error)
+static enum ota_err check_contents(const char *path, bool created, struct ota_error *error)
 {
     int64_t size = size_of(path);
+    if (size == 0 && !created && size_beside(path, ".lock") > 0 && size_beside(path, "-wal") <= 0) {
+        return ota_error_set(error, OTA_INTERNAL, "db_path",
+                             "restore %s from a backup: it is empty, and was a database (to start "
+                             "anew, delete it and %s.lock)",
+                             path, path);
+    }
     if (size == 0 && size_beside(path, "-wal") > 0) {
         return ota_error_set(error, OTA_INTERNAL, "db_path",
                              "restore %s from a backup: it is missing or empty, but its WAL isn't "
@@ -152,11 +167,12 @@ static enum ota_err check_contents(const char *path, struct ota_error *error)
 }
 
 enum ota_err ota_file_claim(const char *path, char **resolved, int *lock_fd,
-                            struct ota_error *error)
+                            struct ota_opening *opening, struct ota_error *error)
 {
+    bool created = false;
     int fd = -1;
     char *real = NULL;
-    enum ota_err err = create_missing(path, error);
+    enum ota_err err = create_missing(path, &created, error);
     if (err != OTA_OK) {
         goto out;
     }
@@ -170,10 +186,17 @@ enum ota_err ota_file_claim(const char *path, char **resolved, int *lock_fd,
     if (err != OTA_OK) {
         goto out;
     }
-    err = check_contents(real, error);
+    /* Where this opening fails, the next one finds an empty file that has lost nothing. */
+    if (created && ftruncate(fd, 0) != 0) {
+        err = explain_missing(real, errno, error);
+        goto out;
+    }
+    err = check_contents(real, created, error);
     if (err != OTA_OK) {
         goto out;
     }
+    opening->made = size_of(real) == 0;
+    opening->wal_damaged = wal_is_damaged(real);
     *resolved = real;
     *lock_fd = fd;
     real = NULL;

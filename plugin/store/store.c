@@ -175,7 +175,7 @@ enum ota_err ota_store_open_with(const struct ota_store_config *config,
     made->lock_fd = -1;
     made->online = config->online;
     made->online_data = config->online_data;
-    enum ota_err err = ota_file_claim(config->path, &path, &made->lock_fd, error);
+    enum ota_err err = ota_file_claim(config->path, &path, &made->lock_fd, &made->opening, error);
     if (err == OTA_OK) {
         err = open_connection(made, path, error);
     }
@@ -183,6 +183,7 @@ enum ota_err ota_store_open_with(const struct ota_store_config *config,
         err = ota_migrate(&made->conn, migrations, count, config->now, error);
     }
     if (err == OTA_OK) {
+        ota_file_hold(made->lock_fd);
         err = configure(made, config->synchronous_full, error);
     }
     if (err == OTA_OK) {
@@ -201,6 +202,11 @@ enum ota_err ota_store_open(const struct ota_store_config *config, struct ota_st
                             struct ota_error *error)
 {
     return ota_store_open_with(config, ota_migrations, ota_migration_count, store, error);
+}
+
+struct ota_opening ota_store_opening(const struct ota_store *store)
+{
+    return store->opening;
 }
 
 void ota_store_close(struct ota_store *store)

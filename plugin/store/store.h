@@ -203,6 +203,14 @@ struct ota_store_config {
 OTA_CHECKED enum ota_err ota_store_open(const struct ota_store_config *config,
                                         struct ota_store **store, struct ota_error *error);
 
+/* What people should know about the opening. */
+struct ota_opening {
+    bool made;        /* there was no database */
+    bool wal_damaged; /* what stood in the WAL behind the damage is lost */
+};
+
+struct ota_opening ota_store_opening(const struct ota_store *store);
+
 /* Stops the checkpoint thread, checkpoints, closes; NULL is fine. */
 void ota_store_close(struct ota_store *store);
 

@@ -72,6 +72,7 @@ struct ota_store {
     int lock_fd;
     struct ota_checkpoint *checkpoint;
     bool rollback_due; /* one has failed */
+    struct ota_opening opening;
     ota_online_fn online;
     void *online_data;
     const uint32_t *listed; /* what ota_listed() knows, in rising order */
@@ -177,7 +178,15 @@ int ota_thread_start(pthread_t *thread, void *(*run)(void *), void *data, const 
  * links, is freed with free(); closing *lock_fd gives the lock back.
  */
 OTA_CHECKED enum ota_err ota_file_claim(const char *path, char **resolved, int *lock_fd,
-                                        struct ota_error *error);
+                                        struct ota_opening *opening, struct ota_error *error);
+/* The file is a database of ours now: notes who holds the lock, and that an empty file has lost
+ * something from now on. */
+void ota_file_hold(int lock_fd);
+
+/* --- wal.c ------------------------------------------------------------------------------------ */
+
+/* Whether the WAL of that name holds commits that SQLite won't read. */
+bool ota_wal_is_damaged(const char *path);
 
 /* --- migrate.c -------------------------------------------------------------------------------- */
 

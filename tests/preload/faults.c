@@ -5,6 +5,7 @@
  *
  *   OTA_FAULTS          a file of struct control, which the test writes to at any time
  *   OTA_FAULTS_FILE     the database: it and what lies beside it under its name is meant
+ *   OTA_FAULTS_ALONE    …but nothing beside it
  *   OTA_FAULTS_DURABLE  a folder that gets a copy of database, WAL and journal as a power cut would
  *                       leave them: bytes when they are synced; sizes and names at once
  *   OTA_FAULTS_EARLY    percent of the writes that reach that copy by themselves, before any sync
@@ -31,8 +32,10 @@
 struct control {
     int64_t wall_ms;     /* added to the wall clock */
     int64_t mono_ms;     /* added to the monotonic clock of the broker's thread */
-    int64_t writes_left; /* after so many writes there is no room; -1: there is */
-    int64_t writes;      /* how many there were */
+    int64_t writes_left; /* after so many writes they fail with write_errno; -1: never */
+    int64_t write_errno;
+    int64_t writes;     /* how many there were */
+    int64_t open_errno; /* of opening to write; 0: that works */
 };
 
 struct range {
@@ -130,7 +133,7 @@ static unsigned char kind_of(const char *path)
             return KEPT + i;
         }
     }
-    return OTHER;
+    return getenv("OTA_FAULTS_ALONE") == NULL ? OTHER : NOT_OURS;
 }
 
 static unsigned char kind_of_fd(int fd)
@@ -220,8 +223,8 @@ static void sync_copy(int fd)
     (void)pthread_mutex_unlock(&state.lock);
 }
 
-/* Whether this write still finds room. */
-static bool has_room(int fd)
+/* Whether this write is still taken. */
+static bool is_taken(int fd)
 {
     if (kind_of_fd(fd) == NOT_OURS) {
         return true;
@@ -229,13 +232,23 @@ static bool has_room(int fd)
     (void)__atomic_add_fetch(&state.control->writes, 1, __ATOMIC_RELAXED);
     int64_t left = __atomic_load_n(&state.control->writes_left, __ATOMIC_RELAXED);
     if (left == 0) {
-        errno = ENOSPC;
+        errno = (int)state.control->write_errno;
         return false;
     }
     if (left > 0) {
         __atomic_store_n(&state.control->writes_left, left - 1, __ATOMIC_RELAXED);
     }
     return true;
+}
+
+static bool may_open(const char *path, int flags)
+{
+    if (state.control == NULL || state.control->open_errno == 0 ||
+        (flags & O_ACCMODE) == O_RDONLY || kind_of(path) == NOT_OURS) {
+        return true;
+    }
+    errno = (int)state.control->open_errno;
+    return false;
 }
 
 static int note_open(int fd, const char *path)
@@ -266,13 +279,13 @@ static int note_open(int fd, const char *path)
 int open(const char *path, int flags, ...)
 {
     OPEN_MODE(mode, flags)
-    return note_open(real_open(path, flags, mode), path);
+    return note_open(may_open(path, flags) ? real_open(path, flags, mode) : -1, path);
 }
 
 int open64(const char *path, int flags, ...)
 {
     OPEN_MODE(mode, flags)
-    return note_open(real_open(path, flags, mode), path);
+    return note_open(may_open(path, flags) ? real_open(path, flags, mode) : -1, path);
 }
 
 int close(int fd)
@@ -286,7 +299,7 @@ int close(int fd)
 
 ssize_t pwrite64(int fd, const void *bytes, size_t len, off_t at)
 {
-    if (!has_room(fd)) {
+    if (!is_taken(fd)) {
         return -1;
     }
     ssize_t put = real_pwrite(fd, bytes, len, at);
@@ -305,7 +318,7 @@ ssize_t write(int fd, const void *bytes, size_t len)
     if (kind_of_fd(fd) == NOT_OURS) {
         return real(fd, bytes, len);
     }
-    if (!has_room(fd)) {
+    if (!is_taken(fd)) {
         return -1;
     }
     off_t at = lseek(fd, 0, SEEK_CUR);

@@ -332,6 +332,26 @@ int64_t fix_size_of(const char *path)
     return stat(path, &file) == 0 ? (int64_t)file.st_size : -1;
 }
 
+void fix_put_file(const char *path, const void *bytes, size_t len)
+{
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, len, file), len);
+    assert_int_equal(fclose(file), 0);
+}
+
+char *fix_get_file(const char *path, size_t *len)
+{
+    *len = (size_t)fix_size_of(path);
+    char *bytes = malloc(*len + 1);
+    FILE *file = fopen(path, "rb");
+    assert_non_null(bytes);
+    assert_non_null(file);
+    assert_int_equal(fread(bytes, 1, *len, file), *len);
+    assert_int_equal(fclose(file), 0);
+    return bytes;
+}
+
 void fix_sql(const char *path, const char *sql)
 {
     sqlite3 *db = NULL;

@@ -77,6 +77,9 @@ struct ota_upload_row fix_upload_row(int64_t product, const char *version, int64
 const char *fix_beside(const struct store_fixture *fix, const char *suffix);
 /* -1 where there is no such file. */
 int64_t fix_size_of(const char *path);
+void fix_put_file(const char *path, const void *bytes, size_t len);
+/* All of it; freed by the test. */
+char *fix_get_file(const char *path, size_t *len);
 /* Runs SQL on the closed file, as another program would. */
 void fix_sql(const char *path, const char *sql);
 /* The integer that SQL selects on the store's own connection. */

@@ -84,7 +84,7 @@ static bool is_killed(struct migration_test *test, void (*kill_at)(int), int num
 
 static void remove_file(const struct store_fixture *fix)
 {
-    static const char *const suffixes[] = {"", "-wal", "-shm", "-journal"};
+    static const char *const suffixes[] = {"", "-wal", "-shm", "-journal", ".lock"};
     for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
         (void)unlink(fix_beside(fix, suffixes[i]));
     }

@@ -12,26 +12,6 @@
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof *(array)))
 
-static void put_file(const char *path, const void *bytes, size_t len)
-{
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, len, file), len);
-    assert_int_equal(fclose(file), 0);
-}
-
-static char *get_file(const char *path, size_t *len)
-{
-    *len = (size_t)fix_size_of(path);
-    char *bytes = malloc(*len + 1);
-    FILE *file = fopen(path, "rb");
-    assert_non_null(bytes);
-    assert_non_null(file);
-    assert_int_equal(fread(bytes, 1, *len, file), *len);
-    assert_int_equal(fclose(file), 0);
-    return bytes;
-}
-
 static void forget_file(struct store_fixture *fix)
 {
     fix_close(fix);
@@ -43,13 +23,13 @@ static void assert_refused(struct store_fixture *fix, enum ota_err code, const c
 {
     size_t before_len = 0;
     size_t after_len = 0;
-    char *before = get_file(fix->path, &before_len);
+    char *before = fix_get_file(fix->path, &before_len);
     assert_int_equal(fix_open(fix), code);
     assert_null(fix->store);
     assert_int_equal(fix->error.code, code);
     assert_non_null(strstr(fix->error.text, words));
     assert_non_null(strstr(fix->error.text, fix->path));
-    char *after = get_file(fix->path, &after_len);
+    char *after = fix_get_file(fix->path, &after_len);
     assert_int_equal(after_len, before_len);
     assert_memory_equal(after, before, before_len);
     free(before);
@@ -279,7 +259,7 @@ static void test_garbage_refused(void **state)
     for (int fill = 0; fill < 2; fill++) {
         memset(bytes, fill == 0 ? 0 : 'x', sizeof bytes);
         for (int i = 0; i < COUNT(sizes); i++) {
-            put_file(fix->path, bytes, sizes[i]);
+            fix_put_file(fix->path, bytes, sizes[i]);
             assert_refused(fix, OTA_INTERNAL, "it isn't a SQLite database");
         }
     }
@@ -291,10 +271,10 @@ static void test_damaged_refused(void **state)
     struct store_fixture *fix = *state;
     size_t len = 0;
     fix_close(fix);
-    char *bytes = get_file(fix->path, &len);
+    char *bytes = fix_get_file(fix->path, &len);
     assert_true(len > 8192);
     memset(bytes + 100, 'x', len - 100);
-    put_file(fix->path, bytes, len);
+    fix_put_file(fix->path, bytes, len);
     free(bytes);
     assert_refused(fix, OTA_INTERNAL, "from a backup: it is damaged");
 }
@@ -337,12 +317,15 @@ static void test_emptied_refused(void **state)
 {
     struct store_fixture *fix = *state;
     fix_close(fix);
-    put_file(fix->path, "", 0);
-    put_file(fix_beside(fix, "-wal"), "rows", 4);
+    fix_put_file(fix->path, "", 0);
+    fix_put_file(fix_beside(fix, "-wal"), "rows", 4);
     assert_refused(fix, OTA_INTERNAL, "it is missing or empty");
     assert_int_equal(fix_size_of(fix_beside(fix, "-wal")), 4);
     assert_int_equal(unlink(fix_beside(fix, "-wal")), 0);
+    assert_refused(fix, OTA_INTERNAL, "it is empty, and was a database");
+    assert_int_equal(unlink(fix_beside(fix, ".lock")), 0);
     assert_int_equal(fix_open(fix), OTA_OK);
+    assert_true(ota_store_opening(fix->store).made);
 }
 
 /* --- migrating -------------------------------------------------------------------------------- */
@@ -380,7 +363,7 @@ static void test_migration(void **state)
     set_version(sql, sizeof sql, "CREATE TABLE added (id INTEGER PRIMARY KEY) STRICT");
     struct ota_migration *list = migrations_and(sql);
     fix_close(fix);
-    put_file(backup_name(fix), "an older copy", 13);
+    fix_put_file(backup_name(fix), "an older copy", 13);
     assert_int_equal(fix_open_with(fix, list, ota_migration_count + 1), OTA_OK);
     assert_int_equal(fix_int(fix, "SELECT count(*) FROM added"), 0);
     assert_int_equal(fix_int(fix, "PRAGMA user_version"), ota_migration_count + 1);
