@@ -8,20 +8,29 @@
 
 #define OTA_LEFT_A_TICK 250 /* of those that the batch ends, each batch */
 
-/* How many first notices the batch may send now. */
-static int64_t room_of(struct ota_core *core, struct ota_batch *batch)
+/* How many could be told now, whatever the pace. */
+static int64_t places_of(const struct ota_batch *batch)
 {
     if (batch->row.state != OTA_BATCH_RUNNING || ota_batch_has_to_expire(batch, ota_now_unix()) ||
         ota_batch_next(batch) == NULL) {
         return 0;
     }
     struct ota_tally tally = ota_batch_tally(batch);
-    int64_t room = batch->row.max_in_flight - ota_tally_in_flight(&tally, batch->row.gate);
+    int64_t places = batch->row.max_in_flight - ota_tally_in_flight(&tally, batch->row.gate);
+    return places > 0 ? places : 0;
+}
+
+/* How many first notices the batch may send now. */
+static int64_t room_of(struct ota_core *core, struct ota_batch *batch)
+{
+    int64_t places = places_of(batch);
+    struct ota_bucket *bucket = &batch->row.bucket;
     ota_batch_fill_bucket(&batch->row, core->service_ms);
-    if (batch->row.rate_per_minute > 0 && (double)room > batch->row.bucket.tokens) {
-        room = (int64_t)batch->row.bucket.tokens;
+    if (batch->row.rate_per_minute == 0) {
+        return places;
     }
-    return room > 0 ? room : 0;
+    bucket->wanted = places > 0 && bucket->tokens < 1.0;
+    return (double)places > bucket->tokens ? (int64_t)bucket->tokens : places;
 }
 
 bool ota_batch_can_send(struct ota_core *core)

@@ -163,24 +163,41 @@ enum ota_rollout_act ota_rollout_next(const struct ota_rollout *rollout, int64_t
 
 void ota_bucket_begin(struct ota_bucket *bucket, int64_t service_now)
 {
-    *bucket = (struct ota_bucket){1.0, service_now};
+    *bucket = (struct ota_bucket){.tokens = 1.0, .at = service_now};
+}
+
+/* A tick comes at least so often. */
+#define OTA_BETWEEN_LOOKS_MS 100
+
+/* Who waits takes a token as it comes: what the bucket earns until somebody looks isn't lost,
+ * though it holds no more. */
+static double surplus(const struct ota_bucket *bucket, int64_t passed, double a_second)
+{
+    passed = passed < OTA_BETWEEN_LOOKS_MS ? passed : OTA_BETWEEN_LOOKS_MS;
+    return bucket->wanted ? (double)passed * a_second / 1000.0 : 0.0;
 }
 
 void ota_bucket_fill(struct ota_bucket *bucket, int64_t rate, int64_t service_now)
 {
     double a_second = (double)rate / 60.0;
     double most = a_second > 1.0 ? a_second : 1.0;
+    int64_t passed = service_now - bucket->at;
     if (bucket->at == 0) {
         ota_bucket_begin(bucket, service_now);
         return;
     }
-    bucket->tokens += (double)(service_now - bucket->at) * a_second / 1000.0;
+    if (passed == 0) { /* a second look at the same tick */
+        return;
+    }
+    most += surplus(bucket, passed, a_second);
+    bucket->tokens += (double)passed * a_second / 1000.0;
     bucket->tokens = bucket->tokens < most ? bucket->tokens : most;
     bucket->at = service_now;
 }
 
 void ota_bucket_skip(struct ota_bucket *bucket, int64_t service_now)
 {
+    bucket->wanted = false;
     if (bucket->at != 0) {
         bucket->at = service_now;
     }

@@ -83,7 +83,8 @@ uint32_t ota_rollout_needed(const struct ota_stage *stage);
 
 /* As the batch begins to run: one token. */
 void ota_bucket_begin(struct ota_bucket *bucket, int64_t service_now);
-/* Fills it up for the time since; rate is per minute. Not called while the batch is paused. */
+/* Fills it up for the time since; rate is per minute. Not called while the batch is paused. Where a
+ * token was wanted, what is earned until this look is kept. */
 void ota_bucket_fill(struct ota_bucket *bucket, int64_t rate, int64_t service_now);
 /* Time that passes without filling. */
 void ota_bucket_skip(struct ota_bucket *bucket, int64_t service_now);

@@ -45,7 +45,8 @@ void ota_stage_ends(const struct ota_stage *stages, size_t count, uint32_t total
 /* A bucket of one second's worth of notices, at least one, starting with one. */
 struct ota_bucket {
     double tokens;
-    int64_t at; /* service time at which it held them; 0: never used */
+    int64_t at;  /* service time at which it held them; 0: never used */
+    bool wanted; /* somebody waited then for the next one; not stored */
 };
 
 #endif

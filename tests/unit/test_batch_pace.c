@@ -47,6 +47,19 @@ static void test_rate_per_minute(void **state)
     batch_check(crowd);
 }
 
+/* A tick comes when it comes; what the bucket earned until then isn't lost by it. */
+static void test_the_rate_is_kept_whenever_ticks_come(void **state)
+{
+    struct crowd *crowd = *state;
+    struct ota_batch_row row = batch_row(crowd);
+    row.rate_per_minute = 60;
+    row.timeout_ms = 1000000;
+    crowd->fix.core.settings.notice_interval_ms = 1000000;
+    (void)begin_with(crowd, 200, &row);
+    fixture_run(&crowd->fix, 119000, 70);
+    assert_in_range(crowd_notices(), 119, 120);
+}
+
 /* Nobody to send to for a while: then a second's worth at once, and no more. */
 static void test_no_burst_after_a_lull(void **state)
 {
@@ -325,6 +338,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, crowd_setup, crowd_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_rate_per_minute),
+        TEST(test_the_rate_is_kept_whenever_ticks_come),
         TEST(test_no_burst_after_a_lull),
         TEST(test_a_pause_earns_nothing),
         TEST(test_a_restart_earns_nothing),

@@ -270,7 +270,7 @@ static void test_bucket(void **state)
 {
     struct store_fixture *fix = *state;
     struct ota_batch_row row = full_row(fix_product(fix, "door"));
-    struct ota_bucket bucket = {17.0 / 3.0, 99};
+    struct ota_bucket bucket = {.tokens = 17.0 / 3.0, .at = 99};
     int64_t id = insert(fix, &row, "", 1);
     fix_begin(fix);
     assert_int_equal(ota_batch_set_bucket(fix->store, id, &bucket, &fix->error), OTA_OK);
