@@ -110,25 +110,53 @@ static json_t *show_clusters(struct stats *stats)
     return failures;
 }
 
-/* What the devices of the product run now. */
-static json_t *show_versions(const struct ota_product *product)
+static int compare_versions(const void *a, const void *b)
 {
-    json_t *versions = json_array();
+    const struct ota_version *left = *(const struct ota_version *const *)a;
+    const struct ota_version *right = *(const struct ota_version *const *)b;
+    if (left->devices != right->devices) {
+        return left->devices < right->devices ? 1 : -1;
+    }
+    return strcmp(left->text, right->text);
+}
+
+/* Those that devices run, most devices first; `unknown` stands for devices that never reported.
+ * There must be room for all of the product's versions and one more. */
+static size_t sort_versions(const struct ota_product *product, struct ota_version *unknown,
+                            const struct ota_version **sorted)
+{
     const struct ota_version *version;
-    uint32_t known = 0;
-    for (size_t at = 0; (version = ota_index_next(&product->versions, &at)) != NULL &&
-                        json_array_size(versions) < OTA_VERSIONS_MAX;) {
-        known += version->devices;
+    size_t count = 0;
+    unknown->devices = product->devices;
+    for (size_t at = 0; (version = ota_index_next(&product->versions, &at)) != NULL;) {
+        unknown->devices -= version->devices;
         if (version->devices > 0) {
-            (void)json_array_append_new(versions,
-                                        json_pack("{s:s, s:I}", "version", version->text, "devices",
-                                                  (json_int_t)version->devices));
+            sorted[count++] = version;
         }
     }
-    if (known < product->devices) {
-        (void)json_array_append_new(versions, json_pack("{s:n, s:I}", "version", "devices",
-                                                        (json_int_t)(product->devices - known)));
+    if (unknown->devices > 0) {
+        sorted[count++] = unknown;
     }
+    qsort(sorted, count, sizeof *sorted, compare_versions);
+    return count;
+}
+
+/* What the devices of the product run now; NULL: no memory. */
+static json_t *show_versions(const struct ota_product *product)
+{
+    struct ota_version unknown = {0};
+    const struct ota_version **sorted = malloc((product->versions.count + 1) * sizeof *sorted);
+    if (sorted == NULL) {
+        return NULL;
+    }
+    json_t *versions = json_array();
+    size_t count = sort_versions(product, &unknown, sorted);
+    for (size_t i = 0; i < count && i < OTA_VERSIONS_MAX; i++) {
+        (void)json_array_append_new(versions, json_pack("{s:o, s:I}", "version",
+                                                        ota_json_text(sorted[i]->text), "devices",
+                                                        (json_int_t)sorted[i]->devices));
+    }
+    free(sorted);
     return versions;
 }
 
