@@ -125,19 +125,41 @@ static enum ota_err consider_one(struct ota_core *core, struct ota_device *devic
     return consider(core, device, error);
 }
 
-static enum ota_err consider_some(struct ota_core *core, uint32_t *at, int64_t end,
+/* Goes round: who is behind those that report all the time has its turn, too. *stuck becomes the
+ * device that couldn't be looked at. */
+static enum ota_err consider_some(struct ota_core *core, int64_t end, struct ota_device **stuck,
                                   struct ota_error *error)
 {
+    struct ota_fleet *fleet = &core->fleet;
+    uint32_t began = fleet->looks_at;
     enum ota_err err = OTA_OK;
     struct ota_device *device = NULL;
     int looks = 0;
     do {
-        device = ota_fleet_take_marked(&core->fleet, &core->fleet.looks, at);
+        device = ota_fleet_take_marked(fleet, &fleet->looks, &fleet->looks_at);
         err = device != NULL ? consider_one(core, device, error) : OTA_OK;
         looks++;
     } while (err == OTA_OK && device != NULL && looks < OTA_LOOKS_A_TICK && ota_now_mono() < end);
-    core->fleet.looks.any = err != OTA_OK || device != NULL;
+    *stuck = err != OTA_OK ? device : NULL;
+    if (device == NULL) {
+        fleet->looks_at = 0;
+    }
+    fleet->looks.any = err != OTA_OK || device != NULL || began > 0;
     return err;
+}
+
+/* A device that can't be looked at though the database works must not hold up the others. */
+static enum ota_err pass_over(struct ota_core *core, const struct ota_device *device,
+                              enum ota_err err, struct ota_error *error)
+{
+    if (device == NULL || err == OTA_UNAVAILABLE) {
+        return err;
+    }
+    ota_log(OTA_LOG_ERROR, "device %s of %s gets no continuous batch before it reports again: %s",
+            device->name, device->product->name, error->text);
+    *error = (struct ota_error){0};
+    ota_fleet_unmark(&core->fleet.looks, device);
+    return OTA_OK;
 }
 
 enum ota_err ota_continuous_look(struct ota_core *core, int64_t end, struct ota_error *error)
@@ -145,14 +167,14 @@ enum ota_err ota_continuous_look(struct ota_core *core, int64_t end, struct ota_
     if (!core->fleet.looks.any || ota_now_mono() >= end) {
         return OTA_OK;
     }
-    uint32_t at = 0;
+    struct ota_device *stuck = NULL;
     enum ota_err err = ota_core_begin(core, error);
     if (err == OTA_OK) {
-        err = consider_some(core, &at, end, error);
+        err = consider_some(core, end, &stuck, error);
         err = err == OTA_OK ? ota_core_commit(core, error) : err;
     }
     if (err != OTA_OK) {
         ota_core_rollback(core);
     }
-    return err;
+    return err == OTA_OK ? OTA_OK : pass_over(core, stuck, err, error);
 }

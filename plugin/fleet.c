@@ -393,6 +393,14 @@ void ota_fleet_mark(struct ota_marks *marks, const struct ota_device *device)
     marks->any = true;
 }
 
+void ota_fleet_unmark(struct ota_marks *marks, const struct ota_device *device)
+{
+    size_t word = device->id / 64;
+    if (word < marks->words) {
+        marks->bits[word] &= ~(UINT64_C(1) << (device->id % 64));
+    }
+}
+
 struct ota_device *ota_fleet_take_marked(struct ota_fleet *fleet, struct ota_marks *marks,
                                          uint32_t *at)
 {

@@ -125,6 +125,7 @@ struct ota_fleet {
     size_t page_count;
     struct ota_marks dirty;     /* last_seen or the task's percentage is to be written */
     struct ota_marks looks;     /* continuous batches are to look at it */
+    uint32_t looks_at;          /* the device id at which they go on */
     struct ota_product *doomed; /* deleted; their devices go in slices */
     size_t doom_at;             /* the device id that is looked at next */
     uint32_t device_count;
@@ -181,6 +182,7 @@ uint32_t ota_fleet_version_count(const struct ota_fleet *fleet, const struct ota
 
 /* Marks the device; lost where memory is out. */
 void ota_fleet_mark(struct ota_marks *marks, const struct ota_device *device);
+void ota_fleet_unmark(struct ota_marks *marks, const struct ota_device *device);
 /* The next marked device at or after id *at, unmarked now; NULL at the end. */
 struct ota_device *ota_fleet_take_marked(struct ota_fleet *fleet, struct ota_marks *marks,
                                          uint32_t *at);

@@ -44,6 +44,24 @@ WRAP(ota_batch_set_bucket,
       struct ota_error *error),
      (store, id, bucket, error))
 
+static int64_t broken_device;
+
+enum ota_err __real_ota_device_get(struct ota_store *store, int64_t id, struct ota_device_row *row,
+                                   struct ota_error *error);
+enum ota_err __wrap_ota_device_get(struct ota_store *store, int64_t id, struct ota_device_row *row,
+                                   struct ota_error *error);
+enum ota_err __wrap_ota_device_get(struct ota_store *store, int64_t id, struct ota_device_row *row,
+                                   struct ota_error *error)
+{
+    return id == broken_device ? ota_error_set(error, OTA_INTERNAL, NULL, "a test's broken row")
+                               : __real_ota_device_get(store, id, row, error);
+}
+
+void crowd_break(const struct crowd *crowd, int i)
+{
+    broken_device = i >= 0 ? crowd_device(crowd, i)->id : 0;
+}
+
 /* --- opening ------------------------------------------------------------------------------------
  */
 
@@ -81,6 +99,7 @@ int crowd_setup(void **state)
 {
     struct crowd *crowd = calloc(1, sizeof *crowd);
     assert_non_null(crowd);
+    broken_device = 0;
     fixture_open(&crowd->fix);
     take_seat(crowd);
     begin(crowd);

@@ -46,6 +46,8 @@ void crowd_reports(struct crowd *crowd, int i, const char *version);
 void crowd_succeeds(struct crowd *crowd, int i);
 void crowd_hold(struct crowd *crowd, int i, bool hold);
 /* As deleteDevice, in a transaction of its own. */
+/* From now on the device's row can't be read, for another reason than a full disk; -1: no one's. */
+void crowd_break(const struct crowd *crowd, int i);
 enum ota_err crowd_delete(struct crowd *crowd, int i);
 
 /* The status of the device's last task, with confirmation: "waiting", "succeeded confirmed". */

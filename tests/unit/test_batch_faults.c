@@ -74,6 +74,31 @@ static void test_a_batch_that_cannot_be_written(void **state)
     batch_check(crowd);
 }
 
+/* A device that can't be looked at, though the store is well, holds up nobody. */
+static void test_a_device_that_cannot_be_looked_at(void **state)
+{
+    struct crowd *crowd = *state;
+    struct ota_core *core = &crowd->fix.core;
+    struct ota_batch_row row = batch_row(crowd);
+    row.mode = OTA_MODE_CONTINUOUS;
+    struct ota_batch *batch = batch_start(crowd, &row, "{\"fromVersions\":[\"1.0\"]}", NULL, 0);
+    (void)batch_start(crowd, &row, "{\"tags\":[\"t\"]}", NULL, 0); /* each row is read for it */
+    run(crowd, 100);
+    crowd_add(crowd, 4, "1.0");
+    crowd_break(crowd, 1);
+    crowd_connect(crowd, 0, 3);
+    run(crowd, 500);
+    assert_string_equal(batch_counts(batch), "message_sent 3");
+    assert_int_equal(core->counters.store_failures, 0); /* the store is well */
+    assert_true(fake_broker_logged("device m1"));
+    assert_false(core->fleet.looks.any);
+    crowd_break(crowd, -1);
+    crowd_reports(crowd, 1, "1.0"); /* that is a look again */
+    run(crowd, 100);
+    assert_string_equal(batch_counts(batch), "message_sent 4");
+    batch_check(crowd);
+}
+
 /* One that wasn't committed was never there. */
 static void test_a_batch_that_is_not_committed(void **state)
 {
@@ -789,6 +814,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_a_task_that_cannot_be_sent),
         TEST(test_a_batch_that_cannot_be_written),
+        TEST(test_a_device_that_cannot_be_looked_at),
         TEST(test_a_batch_that_is_not_committed),
         TEST(test_a_failed_notice_costs_no_token),
         TEST(test_sending_fails_in_turn),

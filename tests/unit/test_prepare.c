@@ -878,6 +878,26 @@ static void test_many_looks_take_slices(void **state)
     batch_check(crowd);
 }
 
+/* More looks than a tick is good for, again and again: who is behind them has its turn, too. */
+static void test_looks_go_round(void **state)
+{
+    struct crowd *crowd = *state;
+    struct ota_batch *batch = continuous(crowd, "{\"fromVersions\":[\"1.0\"]}");
+    crowd_add(crowd, 300, "0.9");
+    crowd_add(crowd, 1, "0.9");
+    run(crowd, 1000);
+    crowd_reports(crowd, 300, "1.0");
+    for (int i = 0; i < 5; i++) {
+        for (int j = 0; j < 300; j++) {
+            crowd_reports(crowd, j, "0.9");
+        }
+        fixture_tick(&crowd->fix, 10);
+    }
+    assert_string_equal(members(crowd, batch), "300");
+    run(crowd, 1000);
+    assert_false(crowd->fix.core.fleet.looks.any);
+}
+
 /* --- dry runs -----------------------------------------------------------------------------------
  */
 
@@ -973,6 +993,7 @@ int main(void)
         TEST(test_it_looks_again_after_a_restart),
         TEST(test_no_look_is_lost),
         TEST(test_many_looks_take_slices),
+        TEST(test_looks_go_round),
         TEST(test_a_dry_run_tells_the_truth),
         TEST(test_a_dry_run_takes_slices),
     };
