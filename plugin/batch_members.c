@@ -2,6 +2,7 @@
 #include "batch_members.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define OTA_BUCKETS 65536
 
@@ -72,6 +73,22 @@ void ota_batch_sort_members(struct ota_batch *batch)
 {
     if (batch->members != NULL) {
         qsort(batch->members->ids, batch->members->count, sizeof(uint32_t), compare_ids);
+    }
+}
+
+void ota_batch_drop_member(struct ota_batch *batch, uint32_t device_id)
+{
+    struct ota_members *members = batch->members;
+    if (ota_batch_member_count(batch) == 0 || batch->placing) {
+        return;
+    }
+    uint32_t *at = bsearch(&device_id, members->ids, members->count, sizeof device_id, compare_ids);
+    if (at != NULL) {
+        size_t behind = members->count - (size_t)(at - members->ids) - 1;
+        memmove(at, at + 1, behind * sizeof *at);
+        members->count--;
+        members->by_prefix[prefix_of(ota_rollout_key(batch->row.id, device_id))]--;
+        batch->ends_known = 0;
     }
 }
 

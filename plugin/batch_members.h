@@ -13,6 +13,9 @@
 bool ota_batch_note_member(struct ota_batch *batch, uint32_t device_id);
 /* Takes back all but the first `count`. */
 void ota_batch_trim_members(struct ota_batch *batch, uint32_t count);
+/* The device was deleted: it counts in no stage. Ends that were found are looked for again; where
+ * members are counted in their stages already, it just isn't met. */
+void ota_batch_drop_member(struct ota_batch *batch, uint32_t device_id);
 uint32_t ota_batch_member_count(const struct ota_batch *batch);
 /* By their ids; those that were read at a start come in the order of their tasks. */
 void ota_batch_sort_members(struct ota_batch *batch);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "batch.h"
+#include "batch_members.h"
 #include "broker.h"
 #include "events.h"
 #include "fleet_task.h"
@@ -180,6 +180,7 @@ enum ota_err ota_devices_look_back(struct ota_core *core, const struct ota_devic
 static void run_left(struct ota_core *core, struct ota_effect *effect)
 {
     (void)core;
+    ota_batch_drop_member(effect->item, (uint32_t)effect->sent_at);
     ota_batch_count(effect->item,
                     &(struct ota_counted){.task_id = effect->number,
                                           .device_id = (uint32_t)effect->sent_at,

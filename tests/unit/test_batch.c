@@ -228,6 +228,36 @@ static void test_members_are_taken_back(void **state)
     assert_null(ota_batch_members(world->batch, 0, &count));
 }
 
+/* Whose device was deleted. */
+static void test_a_member_goes(void **state)
+{
+    static const uint32_t gone[] = {1, 200, DEVICES, 200, DEVICES + 1}; /* two aren't there */
+    struct world *world = *state;
+    struct ota_batch *batch = world->batch;
+    uint64_t keys[DEVICES];
+    uint64_t key;
+    size_t count;
+    ota_batch_drop_member(batch, 1); /* nobody is in it yet */
+    add_members(batch, keys);
+    for (size_t i = 0; i < sizeof gone / sizeof *gone; i++) {
+        batch->ends_known = 2;
+        ota_batch_drop_member(batch, gone[i]);
+        assert_int_equal(batch->ends_known, i < 3 ? 0 : 2);
+    }
+    assert_int_equal(ota_batch_member_count(batch), DEVICES - 3);
+    const uint32_t *members = ota_batch_members(batch, 0, &count);
+    for (uint32_t i = 0; i < DEVICES - 3; i++) {
+        assert_int_equal(members[i], i + 2 + (i + 2 >= 200));
+    }
+    for (uint32_t rank = 1; rank <= DEVICES - 3; rank++) {
+        assert_true(ota_batch_key_at(batch, rank, &key));
+        assert_true(key != ota_rollout_key(ID, 200));
+    }
+    batch->placing = true; /* it isn't met: who comes next keeps its place */
+    ota_batch_drop_member(batch, 2);
+    assert_int_equal(ota_batch_member_count(batch), DEVICES - 3);
+}
+
 /* Stages of 40, 160 and 200 devices. */
 static void set_ends(struct ota_batch *batch)
 {
@@ -599,6 +629,7 @@ int main(void)
         TEST(test_its_tasks),
         TEST(test_the_key_at_each_rank),
         TEST(test_members_are_taken_back),
+        TEST(test_a_member_goes),
         TEST(test_stages_have_the_size_that_was_asked_for),
         TEST(test_who_is_next),
         TEST(test_a_task_comes_moves_and_goes),

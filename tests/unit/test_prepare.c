@@ -520,6 +520,31 @@ static void test_devices_act_amid_preparing(void **state)
     batch_check(crowd);
 }
 
+/* One that has left counts in no stage: its place is another's. */
+static void test_a_device_is_deleted_amid_preparing(void **state)
+{
+    static const struct ota_stage first[] = {{.count = 200, .min_success_percent = 90},
+                                             {.percent = 100, .min_success_percent = 90}};
+    struct crowd *crowd = *state;
+    struct ota_batch_row row = batch_row(crowd);
+    crowd_add(crowd, 600, "1.0");
+    struct ota_batch *batch = batch_start(crowd, &row, NULL, first, 2);
+    fixture_slow_commits(6);
+    fixture_tick(&crowd->fix, 10);
+    assert_string_equal(batch_counts(batch), "waiting 256");
+    for (int i = 0; i < 256; i += 4) {
+        crowd_reports(crowd, i, "2.0"); /* its task ends */
+        assert_int_equal(crowd_delete(crowd, i), OTA_OK);
+    }
+    assert_int_equal(ota_batch_member_count(batch), 192);
+    fixture_slow_commits(0);
+    run(crowd, 200);
+    assert_string_equal(batch_stands(batch), "running");
+    assert_int_equal(ota_tally_total(&batch->stages[0].tally), 200);
+    assert_int_equal(ota_tally_total(&batch->stages[1].tally), 600 - 64 - 200);
+    batch_check(crowd);
+}
+
 /* Making many tasks must not keep others from their notices. */
 static void test_preparing_starves_nobody(void **state)
 {
@@ -977,6 +1002,7 @@ int main(void)
         TEST(test_a_pause_amid_preparing),
         TEST(test_a_cancel_amid_preparing),
         TEST(test_devices_act_amid_preparing),
+        TEST(test_a_device_is_deleted_amid_preparing),
         TEST(test_preparing_starves_nobody),
         TEST(test_each_write_fails_in_turn),
         TEST(test_a_full_disk),
