@@ -28,8 +28,6 @@
 /* Bytes of requests that wait in the kernel unread, where none has a body. */
 #define OTA_SERVER_UNREAD (16 * 1024)
 
-#define OTA_SERVER_ARGUMENTS 32 /* in a query */
-
 #define OTA_SERVER_LOOK_MS   1000
 #define OTA_SERVER_REPORT_MS 60000
 
@@ -128,19 +126,20 @@ static void on_connection(void *data, struct MHD_Connection *connection, void **
  * heads in a row, of which a proxy would take the second for what it likes. It reads the first of
  * these headers: these. What the client wrote is read by check_shape and ota_server_header. Where
  * bodies are allowed, the length must be the client's: there check_shape finds the same faults,
- * and the library closes when it is told to refuse once more.
+ * and the library closes. False: there is no memory left for them.
  */
-static void foil(struct ota_visitor *visitor)
+static bool foil(struct ota_visitor *visitor)
 {
-    if (visitor->server->library_is_strict) {
-        return;
+    const struct ota_server *server = visitor->server;
+
+    if (server->library_is_strict) {
+        return true;
     }
-    (void)MHD_set_connection_value(visitor->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_COOKIE,
-                                   no_cookie);
-    if (visitor->server->max_body == 0) {
-        (void)MHD_set_connection_value(visitor->connection, MHD_HEADER_KIND,
-                                       MHD_HTTP_HEADER_CONTENT_LENGTH, no_body);
-    }
+    return MHD_set_connection_value(visitor->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_COOKIE,
+                                    no_cookie) == MHD_YES &&
+           (server->max_body > 0 ||
+            MHD_set_connection_value(visitor->connection, MHD_HEADER_KIND,
+                                     MHD_HTTP_HEADER_CONTENT_LENGTH, no_body) == MHD_YES);
 }
 
 static bool is_foil(const char *value)
@@ -148,17 +147,19 @@ static bool is_foil(const char *value)
     return value == no_body || value == no_cookie;
 }
 
-/* When the library runs out of memory for the arguments of a query, it forgets the request and
- * leaves the connection hanging. */
-static bool has_many_arguments(const char *target)
+/*
+ * Before 1.0 a library that runs out of memory for the arguments of a query refuses the request and
+ * then goes on with it: the connection hangs, or the process crashes, for anybody who asks for
+ * "/?a&a&a…". So it must not find any: the query, which lies in the connection's buffer and is
+ * parsed right after on_target, is emptied. Who needs it has been told the target as it came.
+ */
+static void empty_query(char *target)
 {
-    int count = 0;
+    char *query = target != NULL ? strchr(target, '?') : NULL;
 
-    while (target != NULL && (target = strpbrk(target, "?&")) != NULL) {
-        target++;
-        count++;
+    if (query != NULL) {
+        query[1] = '\0';
     }
-    return count > OTA_SERVER_ARGUMENTS;
 }
 
 static void *on_target(void *data, const char *target, struct MHD_Connection *connection)
@@ -172,12 +173,12 @@ static void *on_target(void *data, const char *target, struct MHD_Connection *co
         visitor->asked = false;
         visitor->target_len = ota_shape_target(target);
         visitor->key = 0;
-        foil(visitor);
-        if (has_many_arguments(target)) {
+        if (!foil(visitor)) {
             ota_link_drop(visitor->guest.fd, false);
         }
         server->calls.on_target(visitor, target);
     }
+    empty_query((char *)target); /* the library's own buffer, which it changes itself */
     return visitor;
 }
 

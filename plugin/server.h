@@ -38,8 +38,8 @@ struct ota_visitor {
 
 struct ota_server_calls {
     size_t visitor_size; /* of the user's struct, all zero at first */
-    /* A request begins: its target as it came, before the library decodes and cuts it, or NULL.
-     * Key is 0, and to be set here. */
+    /* A request begins: its target as it came, before the library decodes and cuts it, or NULL;
+     * a query is told here alone. Key is 0, and to be set here. */
     void (*on_target)(struct ota_visitor *visitor, const char *target);
     /* The head of a request that has a body is whole: 0, or the status to refuse it with before
      * any of the `body` bytes is read. The connection is closed then. NULL: all are welcome. */

@@ -8,7 +8,6 @@
 
 #include <cmocka.h>
 
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -166,43 +165,6 @@ static void test_half_closed(void **state)
     wait_until_present(0);
 }
 
-/* Until the server has seen the target of so many requests, or refused to. */
-static void wait_until_served(uint64_t count)
-{
-    struct ota_http_stats stats = {0};
-
-    for (int i = 0; i < 200 && stats.requests < count; i++) {
-        ota_http_stats(world.http, &stats);
-        sleep_ms(1);
-    }
-}
-
-/* Lines as long as the connection's memory, with as many arguments as are let through: whatever
- * becomes of the request, the connection doesn't hang. */
-static void test_long_targets_with_arguments(void **state)
-{
-    (void)state;
-    static char text[9000];
-    uint64_t served = 0;
-
-    for (size_t len = 1000; len < 8400; len += 300) {
-        int fd = client_connect(world.port, 0);
-        char *at = text + strlen(strcpy(text, "GET /x?"));
-        for (int i = 0; i < 31; i++) {
-            at += strlen(strcpy(at, "a&"));
-        }
-        memset(at, 'b', len);
-        (void)strcpy(at + len, " HTTP/1.1\r\n" HOST "\r\n");
-        client_say(fd, text);
-        wait_until_served(++served);
-        advance(11000);
-        struct pollfd ended = {.fd = fd, .events = POLLIN};
-        assert_int_equal(poll(&ended, 1, 10000), 1);
-        (void)close(fd);
-        wait_until_present(0);
-    }
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -213,7 +175,6 @@ int main(void)
         TEST(test_unread_requests_are_few),
         TEST(test_pipelined),
         TEST(test_half_closed),
-        TEST(test_long_targets_with_arguments),
     };
     (void)signal(SIGPIPE, SIG_DFL); /* a server thread that lets it through kills the test */
     return cmocka_run_group_tests(tests, set_up_group, tear_down_group);

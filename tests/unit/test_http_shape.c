@@ -384,27 +384,29 @@ static void test_cookies(void **state)
     }
 }
 
-/* The same goes for arguments: then it doesn't answer at all. */
+/* Where the library parses them, it may run out of memory, and before 1.0 it then goes on with a
+ * request that it has half torn down: the connection hangs, or the process crashes. */
 static void test_arguments(void **state)
 {
     (void)state;
-    static char target[2000];
-    struct client_reply reply;
+    static const char *const units[] = {"a&", "a=b&", "&", "%00=&"};
+    static char target[8192];
 
-    for (size_t len = 10; len < sizeof target - 20; len += 10) {
-        int fd = client_connect(world.port, 0);
-        char *at = target + strlen(strcpy(target, "/x?"));
-        while (at < target + len) {
-            at += strlen(strcpy(at, "a&"));
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        for (size_t len = 10; len < 8000; len += len < 2000 ? 50 : 333) {
+            struct client_reply reply;
+            int fd = client_connect(world.port, 0);
+            char *at = target + strlen(strcpy(target, "GET /x?"));
+            while (at < target + len) {
+                at += strlen(strcpy(at, units[i]));
+            }
+            client_say(fd, target);
+            client_say(fd, " HTTP/1.1\r\n" HOST "\r\n");
+            client_hear(fd, false, &reply);
+            assert_true(reply.status == 404 || (len > 2000 && reply.status != 200));
+            client_reply_free(&reply);
+            (void)close(fd);
         }
-        request(fd, "GET", target, "");
-        client_hear(fd, false, &reply);
-        if (reply.status > 0) {
-            expect_refused(&reply, 404);
-        } else {
-            assert_true(len > 60);
-        }
-        (void)close(fd);
     }
 }
 
