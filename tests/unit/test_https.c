@@ -11,6 +11,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -232,6 +233,101 @@ static void test_slow_handshake(void **state)
     ota_http_stop(world.http);
 }
 
+static void advance(int ms)
+{
+    fake_broker_advance(ms);
+    fixture_await_look();
+}
+
+/* A connection on which the test speaks for itself. */
+static CURL *open_connection(void)
+{
+    char url[64];
+    CURL *curl = curl_easy_init();
+
+    assert_non_null(curl);
+    (void)snprintf(url, sizeof url, "https://127.0.0.1:%d/", ota_http_port(world.http));
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0l);
+    curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0l);
+    curl_easy_setopt(curl, CURLOPT_CONNECT_ONLY, 1l);
+    assert_int_equal(curl_easy_perform(curl), CURLE_OK);
+    return curl;
+}
+
+static void say(CURL *curl, const char *text)
+{
+    size_t sent = 0;
+    assert_int_equal(curl_easy_send(curl, text, strlen(text), &sent), CURLE_OK);
+    assert_int_equal(sent, strlen(text));
+}
+
+/* What has come, up to `size` bytes: as curl says, and CURLE_AGAIN after a while without any. */
+static CURLcode hear(CURL *curl, char *text, size_t size, int ms, size_t *len)
+{
+    curl_socket_t fd = CURL_SOCKET_BAD;
+    CURLcode code = curl_easy_recv(curl, text, size, len);
+
+    curl_easy_getinfo(curl, CURLINFO_ACTIVESOCKET, &fd);
+    for (struct pollfd ready = {.fd = fd, .events = POLLIN};
+         code == CURLE_AGAIN && poll(&ready, 1, ms) == 1;) {
+        code = curl_easy_recv(curl, text, size, len);
+    }
+    return code;
+}
+
+static void expect_not_found(CURL *curl)
+{
+    static const char head[] = "HTTP/1.1 404 Not Found\r\n";
+    char text[1000];
+    size_t len = 0;
+
+    say(curl, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_int_equal(hear(curl, text, sizeof text, 10000, &len), CURLE_OK);
+    assert_true(len >= sizeof head - 1);
+    assert_memory_equal(text, head, sizeof head - 1);
+}
+
+static bool is_open(CURL *curl, int ms)
+{
+    char text[1000];
+    size_t len;
+    return hear(curl, text, sizeof text, ms, &len) == CURLE_AGAIN;
+}
+
+/* Nobody sees how long requests are under TLS: what has come until one was whole belonged to it. */
+static void test_slow_head_of_a_later_request(void **state)
+{
+    (void)state;
+    struct ota_error error;
+
+    fake_broker_reset();
+    assert_int_equal(start(certfile, keyfile, &error), OTA_OK);
+    CURL *slow = open_connection();
+    CURL *idle = open_connection();
+    expect_not_found(slow);
+    expect_not_found(idle);
+    for (int i = 0; i < 4; i++) {
+        advance(11000);
+        assert_true(is_open(slow, 0) && is_open(idle, 0));
+    }
+    expect_not_found(slow);
+    advance(0);
+    advance(11000);
+    for (int i = 0; i < 9; i++) {
+        say(slow, i == 0 ? "GET / HTTP/1.1\r\nX: " : "x");
+        advance(1000);
+    }
+    assert_true(is_open(slow, 0));
+    advance(2000);
+    assert_false(is_open(slow, 5000));
+    curl_easy_cleanup(slow);
+    advance(40000); /* a minute since the other one's answer was acknowledged */
+    assert_false(is_open(idle, 5000));
+    curl_easy_cleanup(idle);
+    ota_http_stop(world.http);
+}
+
 static void test_bad_certificates(void **state)
 {
     (void)state;
@@ -272,6 +368,7 @@ int main(void)
         cmocka_unit_test(test_downloads),
         cmocka_unit_test(test_stops_with_open_connections),
         cmocka_unit_test(test_slow_handshake),
+        cmocka_unit_test(test_slow_head_of_a_later_request),
         cmocka_unit_test(test_bad_certificates),
     };
     return cmocka_run_group_tests(tests, set_up_group, tear_down_group);
