@@ -29,7 +29,7 @@ LAYERS = {
         "util table store seam pure url memory core told moves domain",
     ),
     "http": (
-        "http.* server.* guests*.* addresses.* link.* pace.* shape.* worker.* "
+        "http.* server*.* guests*.* addresses.* link.* pace.* shape.* worker.* "
         "certificate.* image_cache.* listen.*",
         "util store seam url http",
     ),
@@ -52,7 +52,7 @@ SEAMS = {
     "mosquitto_plugin.h": "plugin/plugin.c plugin/broker_mosquitto.c",
     "mosquitto.h": "plugin/plugin.c plugin/broker_mosquitto.c cli/* sim/*",
     "sqlite3.h": "plugin/store/*",
-    "microhttpd.h": "plugin/http.c plugin/server.c",
+    "microhttpd.h": "plugin/http.c plugin/server_inside.h plugin/server*.c",
     "curl/curl.h": "cli/* sim/*",
 }
 
