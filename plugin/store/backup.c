@@ -177,6 +177,11 @@ static void *run(void *data)
 static enum ota_err explain_dir(const struct ota_backup *backup, int reason,
                                 struct ota_error *error)
 {
+    if (reason == EMFILE || reason == ENFILE) {
+        return ota_error_set(error, OTA_UNAVAILABLE, NULL,
+                             "give the broker more file descriptors (LimitNOFILE=, ulimit -n): "
+                             "there is none left for a backup");
+    }
     return ota_error_set(error, OTA_UNAVAILABLE, NULL,
                          "let the broker's user write to backup_dir, %s (%s)", backup->dir,
                          strerror(reason));

@@ -5,9 +5,6 @@
 
 #include "store_internal.h"
 
-/* A device that reports more versions than this within one millisecond is told to wait. */
-#define SAME_MS_MAX 32
-
 enum {
     INSERT,
     GET,
@@ -44,9 +41,12 @@ static const char *const statements[] = {
     [DOOM] = "UPDATE device SET product_id = :product_id, name = '#' || id, gateway_id = NULL "
              "WHERE id = :id",
     [DELETE] = "DELETE FROM device WHERE id = :id",
-    [SET_VERSION] = "UPDATE device SET version = :version, version_at = :at WHERE id = :id",
+    /* The history stays in order when two come in one millisecond, or the clock is set back. */
+    [SET_VERSION] = "UPDATE device SET version = :version, version_at = max(:at, ifnull("
+                    "(SELECT max(at) FROM device_version WHERE device_id = :id) + 1, :at)) "
+                    "WHERE id = :id",
     [VERSION_INSERT] = "INSERT INTO device_version (device_id, at, version) "
-                       "VALUES (:id, :at, :version) ON CONFLICT (device_id, at) DO NOTHING",
+                       "SELECT id, version_at, version FROM device WHERE id = :id",
     [SET_LAST_SEEN] = "UPDATE device SET last_seen_at = :at WHERE id = :id",
     [SET_GATEWAY] = "UPDATE device SET gateway_id = :gateway_id WHERE id = :id",
     [LOAD] = "SELECT id, product_id, name, hold, version, last_seen_at, last_task, gateway_id "
@@ -154,36 +154,11 @@ static enum ota_err update_version(struct ota_store *store, int64_t id, const ch
     return ota_query_write_row(&query);
 }
 
-/* OTA_NOT_FOUND where that millisecond is taken. */
-static enum ota_err insert_version(struct ota_store *store, int64_t id, const char *version,
-                                   int64_t at, struct ota_error *error)
-{
-    struct ota_query query;
-    begin(&query, store, VERSION_INSERT, error);
-    ota_bind_int(&query, ":id", id);
-    ota_bind_int(&query, ":at", at);
-    ota_bind_text(&query, ":version", version);
-    return ota_query_write_row(&query);
-}
-
 enum ota_err ota_device_set_version(struct ota_store *store, int64_t id, const char *version,
                                     int64_t at, struct ota_error *error)
 {
     enum ota_err err = update_version(store, id, version, at, error);
-    if (err != OTA_OK) {
-        return err;
-    }
-    int64_t free_at = at;
-    err = insert_version(store, id, version, free_at, error);
-    while (err == OTA_NOT_FOUND && free_at < at + SAME_MS_MAX) {
-        free_at++;
-        err = insert_version(store, id, version, free_at, error);
-    }
-    if (err == OTA_NOT_FOUND) {
-        return ota_error_set(error, OTA_CONFLICT, NULL, "too many versions in one millisecond");
-    }
-    return err == OTA_OK && free_at != at ? update_version(store, id, version, free_at, error)
-                                          : err;
+    return err == OTA_OK ? ota_write_id(store, OTA_TABLE_DEVICE, VERSION_INSERT, id, error) : err;
 }
 
 enum ota_err ota_device_set_last_seen(struct ota_store *store, int64_t id, int64_t at,
