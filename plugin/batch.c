@@ -268,11 +268,18 @@ static bool is_pending(const struct ota_upgrade *up)
     return up->status == OTA_SUCCEEDED && up->confirmation == OTA_PENDING;
 }
 
+/* Whether the task of a settled batch that runs again is still to be recounted: until then it is
+ * never overdue. */
+static bool is_unsure(const struct ota_batch *batch, int64_t task_id)
+{
+    return batch->reviving && task_id > batch->row.retried_to;
+}
+
 static bool is_overdue(const struct ota_batch *batch, const struct ota_counted *counted)
 {
-    bool unsure = batch->reviving && counted->task_id > batch->row.retried_to;
     return is_pending(counted->up) && batch->row.gate == OTA_GATE_CONFIRMED &&
-           !batch->row.tallied && !unsure && counted->up->settle_until <= batch->overdue_to;
+           !batch->row.tallied && !is_unsure(batch, counted->task_id) &&
+           counted->up->settle_until <= batch->overdue_to;
 }
 
 static struct ota_standing standing_of(const struct ota_batch *batch,
@@ -357,8 +364,11 @@ void ota_batch_let_overdue(struct ota_batch *batch, int64_t service_now)
 {
     batch->overdue_to = service_now;
     while (batch->oldest != NULL && batch->oldest->until <= service_now) {
-        batch->stages[ota_batch_stage_of(batch, batch->oldest->device_id)].tally.overdue++;
-        remove_unproven(batch, batch->oldest);
+        struct ota_unproven *entry = batch->oldest;
+        if (!is_unsure(batch, entry->task_id)) {
+            batch->stages[ota_batch_stage_of(batch, entry->device_id)].tally.overdue++;
+        }
+        remove_unproven(batch, entry);
     }
 }
 

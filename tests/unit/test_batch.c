@@ -620,6 +620,33 @@ static void test_which_tasks_a_batch_ends(void **state)
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
+/* A settled batch runs again, and its tasks are recounted in slices: one whose success lapses
+ * before its slice comes is overdue once. */
+static void test_overdue_before_it_is_recounted(void **state)
+{
+    struct world *world = *state;
+    struct ota_batch *batch = world->batch;
+    struct ota_upgrade waiting = stands(OTA_WAITING);
+    struct ota_upgrade pending = succeeded(OTA_PENDING, 1000);
+    struct ota_upgrade confirmed = succeeded(OTA_CONFIRMED, 1000);
+    struct ota_counted counted = {.task_id = 5, .device_id = 5, .up = &pending};
+    batch->reviving = true;
+    batch->row.retried_to = 0;
+    moves(world, 5, NULL, &waiting);
+    moves(world, 6, NULL, &waiting);
+    moves(world, 5, &waiting, &pending);
+    moves(world, 6, &waiting, &pending);
+    ota_batch_let_overdue(batch, 2000);
+    assert_int_equal(ota_batch_tally(batch).overdue, 0); /* nobody knows yet */
+    moves(world, 6, &pending, &confirmed);
+    batch->row.retried_to = 6;
+    ota_batch_recount(batch, &counted);
+    assert_int_equal(ota_batch_tally(batch).overdue, 1);
+    moves(world, 5, &pending, &confirmed);
+    assert_int_equal(ota_batch_tally(batch).overdue, 0);
+    assert_int_equal(ota_batch_tally(batch).confirmed, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -642,6 +669,7 @@ int main(void)
         TEST(test_a_batch_that_runs_again),
         TEST(test_its_rules_as_rollout_has_them),
         TEST(test_which_tasks_a_batch_ends),
+        TEST(test_overdue_before_it_is_recounted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
