@@ -623,6 +623,31 @@ static void test_a_full_disk(void **state)
     assert_stages_of_1001(crowd, batch);
 }
 
+/* A snapshot takes a device that boots: what it runs is what it reported last. Where it comes back
+ * with the target, its task ends without a notice. */
+static void test_a_snapshot_takes_a_booting_device(void **state)
+{
+    struct crowd *crowd = *state;
+    struct ota_batch_row row = batch_row(crowd);
+    crowd_add(crowd, 1, "1.0");
+    crowd_connect(crowd, 0, 0);
+    struct ota_batch *first = batch_start(crowd, &row, NULL, NULL, 0);
+    run(crowd, 200);
+    crowd_says(crowd, 0, "done");
+    crowd_disconnect(crowd, 0, 0);
+    struct ota_batch *second = batch_start(crowd, &row, NULL, NULL, 0);
+    run(crowd, 200);
+    assert_string_equal(batch_counts(first), "succeeded 1");
+    assert_string_equal(batch_counts(second), "waiting 1");
+    fake_broker_clear_messages();
+    crowd_reports(crowd, 0, "2.0");
+    run(crowd, 5000);
+    assert_int_equal(crowd_notices(), 0);
+    assert_string_equal(batch_counts(second), "succeeded 1");
+    assert_string_equal(batch_stands(second), "finished");
+    batch_check(crowd);
+}
+
 /* --- continuous batches -------------------------------------------------------------------------
  */
 
@@ -1006,6 +1031,7 @@ int main(void)
         TEST(test_preparing_starves_nobody),
         TEST(test_each_write_fails_in_turn),
         TEST(test_a_full_disk),
+        TEST(test_a_snapshot_takes_a_booting_device),
         TEST(test_devices_that_come_to_match),
         TEST(test_an_unchanged_report_is_a_look),
         TEST(test_an_unchanged_report_costs_nothing_where_nobody_looks),
