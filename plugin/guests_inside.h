@@ -29,6 +29,8 @@ struct ota_guests {
     int leaving; /* gone, but not closed yet */
     int waiting; /* for unpinned */
     unsigned round;
+    int64_t worked_at;
+    bool stalled; /* long ago */
 };
 
 /* Weak as far as what it does tells: who is doubted is weak all the same. */

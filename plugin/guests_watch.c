@@ -8,6 +8,9 @@
 /* Looked at, or cut, between two lockings. */
 #define SLICE 16
 
+/* Without a look for so long, the process has been stopped, or the machine is overloaded. */
+#define STALL_MS 5000
+
 /* What was seen of a guest without the lock, and what follows. */
 struct look {
     struct ota_guest *guest;
@@ -194,6 +197,9 @@ static void judge(struct ota_guests *guests, struct look *look, int64_t now)
     if (guest->gone || guest->turn != look->turn) {
         return; /* what was seen is not true any more */
     }
+    if (guests->stalled && (look->state == OTA_GUEST_NEW || look->state == OTA_GUEST_IDLE)) {
+        return; /* what has come meanwhile is to be read first */
+    }
     switch (look->state) {
     case OTA_GUEST_NEW:
         judge_new(guests, look, now);
@@ -250,6 +256,8 @@ void ota_guests_work(struct ota_guests *guests, int64_t now)
 {
     pthread_mutex_lock(&guests->lock);
     guests->round++;
+    guests->stalled = guests->worked_at != 0 && now - guests->worked_at >= STALL_MS;
+    guests->worked_at = now;
     while (work_slice(guests, now)) {
         while (cut_slice(guests)) {
         }

@@ -57,7 +57,7 @@ void fixture_tarry(int ms);
 int fixture_tarrying(void);
 /* Images loaded since fixture_open. */
 int fixture_loads(void);
-/* Until the server has looked at all its connections since this was called. */
+/* Until the server has looked at all its connections since this was called, and judged them. */
 void fixture_await_look(void);
 /* Whole MACs that were compared in constant time. */
 int fixture_mac_compares(void);

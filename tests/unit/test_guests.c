@@ -479,6 +479,55 @@ static void test_a_key_has_few_guests(void **state)
     close_crowd(&crowd);
 }
 
+/* Those who were told to go, and whose connections nobody has closed yet, are bounded, too. */
+static void test_many_who_have_to_go(void **state)
+{
+    (void)state;
+    enum { MANY = 2000 };
+    static struct ota_guest many[MANY];
+    struct ota_error error = {0};
+    struct ota_guests *guests;
+    const struct sockaddr_in from = address_of(1);
+    int fds[2];
+    int count = 0;
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    assert_int_equal(ota_guests_open(&rules, &guests, &error), OTA_OK);
+    while (count < MANY && ota_guests_admit(guests, (const struct sockaddr *)&from)) {
+        ota_guests_enter(guests, &many[count++], fds[0], (const struct sockaddr *)&from, 0);
+    }
+    assert_in_range(count, rules.places + OTA_GUESTS_LEAVING,
+                    2 * rules.places + OTA_GUESTS_LEAVING);
+    for (int i = 0; i < count - 1; i++) {
+        ota_guests_leave(guests, &many[i]);
+    }
+    assert_true(ota_guests_admit(guests, (const struct sockaddr *)&from));
+    ota_guests_leave(guests, &many[count - 1]);
+    ota_guests_close(guests);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+}
+
+/* Whose request came while the process was stopped isn't late: it is to be read first. */
+static void test_nobody_is_late_for_a_stopped_process(void **state)
+{
+    (void)state;
+    struct crowd crowd;
+
+    open_crowd(&crowd);
+    for (int i = 0; i < 2; i++) {
+        join(&crowd, i);
+    }
+    ask_of(&crowd, 1, 7);
+    ota_guests_rest(crowd.guests, &crowd.guest[1], 0);
+    ota_guests_work(crowd.guests, 1000); /* the second is idle */
+    ota_guests_work(crowd.guests, 3600000);
+    assert_int_equal(present_of(crowd.guests), 2);
+    ota_guests_work(crowd.guests, 3601000);
+    assert_int_equal(present_of(crowd.guests), 0);
+    close_crowd(&crowd);
+}
+
 /* --- threads --------------------------------------------------------------------------------- */
 
 /* The lock isn't held while the socket is looked at, so somebody may leave meanwhile. */
@@ -546,6 +595,8 @@ int main(void)
         cmocka_unit_test(test_doubt_ends_with_the_next_request),
         cmocka_unit_test(test_doubted_of_one_address),
         cmocka_unit_test(test_a_key_has_few_guests),
+        cmocka_unit_test(test_many_who_have_to_go),
+        cmocka_unit_test(test_nobody_is_late_for_a_stopped_process),
         cmocka_unit_test(test_leaving_while_looked_at),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
