@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,14 +98,16 @@ static bool take_head(int fd, struct client_reply *reply)
     return false;
 }
 
-void client_hear(int fd, bool head, struct client_reply *reply)
+void client_acknowledge(int fd)
+{
+    const int on = 1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
+}
+
+static void take_body(int fd, bool head, struct client_reply *reply)
 {
     char length[32];
 
-    memset(reply, 0, sizeof *reply);
-    if (!take_head(fd, reply)) {
-        return;
-    }
     reply->status = atoi(reply->head + strcspn(reply->head, " "));
     if (head || !client_header(reply, "Content-Length", length, sizeof length)) {
         return;
@@ -119,6 +122,15 @@ void client_hear(int fd, bool head, struct client_reply *reply)
         reply->body_len += (size_t)got;
     }
     reply->whole = true;
+}
+
+void client_hear(int fd, bool head, struct client_reply *reply)
+{
+    memset(reply, 0, sizeof *reply);
+    if (take_head(fd, reply)) {
+        take_body(fd, head, reply);
+    }
+    client_acknowledge(fd);
 }
 
 void client_reply_free(struct client_reply *reply)
@@ -144,6 +156,12 @@ bool client_is_closed(int fd, int ms)
     char byte;
     struct pollfd ready = {.fd = fd, .events = POLLIN};
     return poll(&ready, 1, ms) == 1 && recv(fd, &byte, 1, MSG_DONTWAIT) <= 0;
+}
+
+bool client_is_reset(int fd)
+{
+    struct pollfd broken = {.fd = fd};
+    return poll(&broken, 1, PATIENCE_MS) == 1 && (broken.revents & POLLERR) != 0;
 }
 
 bool client_header(const struct client_reply *reply, const char *name, char *value, size_t size)

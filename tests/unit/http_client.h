@@ -30,7 +30,10 @@ int client_connect_from(const char *address, int port, int window);
 void client_say(int fd, const char *text);
 void client_say_bytes(int fd, const void *bytes, size_t len);
 
-/* Reads one response; after HEAD there is no body. */
+/* Tells the peer's kernel now, and not 40 ms later, what was read. */
+void client_acknowledge(int fd);
+
+/* Reads one response, and acknowledges it; after HEAD there is no body. */
 void client_hear(int fd, bool head, struct client_reply *reply);
 void client_reply_free(struct client_reply *reply);
 
@@ -39,6 +42,9 @@ size_t client_drain(int fd);
 
 /* Whether the peer has closed or reset, within `ms`, without sending anything more. */
 bool client_is_closed(int fd, int ms);
+
+/* Whether the peer has reset within ten seconds, whatever it had sent before. */
+bool client_is_reset(int fd);
 
 /* The value of the header, spelt exactly so, in buffer; false where it isn't there just once. */
 bool client_header(const struct client_reply *reply, const char *name, char *value, size_t size);

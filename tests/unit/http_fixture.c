@@ -47,6 +47,14 @@ static void sleep_ms(int ms)
     (void)nanosleep(&time, NULL);
 }
 
+/* Until so many milliseconds are over, or it was made less meanwhile. */
+static void linger(atomic_int *ms)
+{
+    for (int waited = 0; waited < atomic_load(ms); waited++) {
+        sleep_ms(1);
+    }
+}
+
 enum ota_err __wrap_ota_reader_grant(struct ota_reader *reader, int64_t task_id,
                                      int64_t firmware_id, struct ota_grant *grant,
                                      struct ota_error *error)
@@ -55,10 +63,9 @@ enum ota_err __wrap_ota_reader_grant(struct ota_reader *reader, int64_t task_id,
         return ota_error_set(error, OTA_UNAVAILABLE, NULL, "a test's fault");
     }
     enum ota_err err = __real_ota_reader_grant(reader, task_id, firmware_id, grant, error);
-    int ms = atomic_load(&tarry_ms);
-    if (ms > 0) {
+    if (atomic_load(&tarry_ms) > 0) {
         atomic_fetch_add(&tarrying, 1);
-        sleep_ms(ms);
+        linger(&tarry_ms);
         atomic_fetch_sub(&tarrying, 1);
     }
     return err;
@@ -68,7 +75,7 @@ enum ota_err __wrap_ota_reader_copy_image(struct ota_reader *reader, int64_t ima
                                           int fd, struct ota_error *error)
 {
     atomic_fetch_add(&loads, 1);
-    sleep_ms(atomic_load(&load_ms));
+    linger(&load_ms);
     return __real_ota_reader_copy_image(reader, image, size, fd, error);
 }
 

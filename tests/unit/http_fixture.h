@@ -35,7 +35,7 @@ void fixture_open(struct fixture *fixture);
 void fixture_close(struct fixture *fixture);
 
 /* How often the server looks at its connections. */
-#define FIXTURE_LOOK_MS 20
+#define FIXTURE_LOOK_MS 10
 
 /* With so many places, or 0. */
 void fixture_start(struct fixture *fixture, int places);
@@ -50,7 +50,8 @@ void fixture_sign(const struct fixture *fixture, const char *sha256, struct ota_
 void fixture_finish(struct fixture *fixture, int64_t task_id);
 void fixture_retry(struct fixture *fixture, int64_t task_id);
 
-/* What ota_reader_grant does from now on: fails, or tarries after it has read. */
+/* What ota_reader_grant does from now on: fails, or tarries after it has read; 0 ends that at once.
+ */
 void fixture_fail_grants(bool fail);
 void fixture_tarry(int ms);
 /* Grants that are tarrying now. */
@@ -61,7 +62,7 @@ int fixture_loads(void);
 void fixture_await_look(void);
 /* Whole MACs that were compared in constant time. */
 int fixture_mac_compares(void);
-/* How long each load takes at least. */
+/* How long each load takes at least; 0 ends one that is under way. */
 void fixture_slow_loads(int ms);
 
 /* What the process has open. */

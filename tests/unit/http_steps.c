@@ -214,6 +214,7 @@ void take(int fd, size_t bytes)
     static char buffer[65536];
     assert_true(bytes <= sizeof buffer);
     assert_int_equal(recv(fd, buffer, bytes, MSG_WAITALL), bytes);
+    client_acknowledge(fd);
 }
 
 int begin_download(int number, const char *path)

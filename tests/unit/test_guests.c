@@ -407,6 +407,10 @@ static void test_doubted_go_first(void **state)
     assert_false(crowd.guest[5].weak);
     join(&crowd, 100);
     assert_true(crowd.guest[4].gone && !crowd.guest[3].gone);
+    ask_of(&crowd, 4,
+           0); /* its connection isn't closed yet: it has no place to lose all the same */
+    ota_guests_doubt(crowd.guests, &crowd.guest[4]);
+    assert_false(crowd.guest[4].weak);
     join(&crowd, 101);
     assert_true(crowd.guest[3].gone && !crowd.guest[0].gone);
     assert_true(admit(&crowd, 102));
@@ -530,6 +534,48 @@ static void test_nobody_is_late_for_a_stopped_process(void **state)
 
 /* --- threads --------------------------------------------------------------------------------- */
 
+struct leaver {
+    struct pair *pair;
+    pthread_t thread;
+    atomic_bool left;
+};
+
+static void *leave(void *data)
+{
+    struct leaver *leaver = data;
+    ota_guests_leave(leaver->pair->guests, &leaver->pair->guest);
+    atomic_store(&leaver->left, true);
+    return NULL;
+}
+
+static void let_leave(void *data)
+{
+    struct leaver *leaver = data;
+    assert_int_equal(pthread_create(&leaver->thread, NULL, leave, leaver), 0);
+    sleep_ms(50);
+    assert_false(atomic_load(&leaver->left));
+}
+
+/* Its descriptor stays open until the look at it is over. */
+static void test_leaving_waits_for_the_look(void **state)
+{
+    (void)state;
+    struct pair pair;
+    struct leaver leaver = {.pair = &pair};
+
+    open_pair(&pair);
+    ask(&pair, 7);
+    meanwhile_data = &leaver;
+    meanwhile = let_leave;
+    ota_guests_work(pair.guests, 1000);
+    assert_null(meanwhile);
+    (void)pthread_join(leaver.thread, NULL);
+    assert_true(atomic_load(&leaver.left));
+    ota_guests_close(pair.guests);
+    (void)close(pair.server);
+    (void)close(pair.client);
+}
+
 /* The lock isn't held while the socket is looked at, so somebody may leave meanwhile. */
 static atomic_bool leaving;
 
@@ -597,6 +643,7 @@ int main(void)
         cmocka_unit_test(test_a_key_has_few_guests),
         cmocka_unit_test(test_many_who_have_to_go),
         cmocka_unit_test(test_nobody_is_late_for_a_stopped_process),
+        cmocka_unit_test(test_leaving_waits_for_the_look),
         cmocka_unit_test(test_leaving_while_looked_at),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

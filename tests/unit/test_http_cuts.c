@@ -26,22 +26,23 @@ static double ms_of(clockid_t clock)
     return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
 }
 
-/* How long the caller, which is the broker's thread, takes for the slowest of all cuts. */
+/* What the slowest of all cuts costs the caller, which is the broker's thread. */
 static double cut_all(const struct ota_claim *claims)
 {
     double began = ms_of(CLOCK_MONOTONIC);
     double worst = 0;
 
     for (int i = 0; i < TASKS; i++) {
-        double before = ms_of(CLOCK_MONOTONIC);
+        double before = ms_of(CLOCK_THREAD_CPUTIME_ID);
         ota_http_cut(world.http, claims[i].task_id);
-        double took = ms_of(CLOCK_MONOTONIC) - before;
+        double took = ms_of(CLOCK_THREAD_CPUTIME_ID) - before;
         worst = took > worst ? took : worst;
     }
     double all = ms_of(CLOCK_MONOTONIC) - began;
     wait_until_active(0);
-    print_message("%d tasks cut: %.3f ms, %.3f ms the longest, all gone after %.0f ms\n", TASKS,
-                  all, worst, ms_of(CLOCK_MONOTONIC) - began);
+    print_message("%d tasks cut: %.3f ms, %.3f ms of the processor at most for one, all gone after "
+                  "%.0f ms\n",
+                  TASKS, all, worst, ms_of(CLOCK_MONOTONIC) - began);
     return worst;
 }
 
@@ -53,7 +54,6 @@ static void test_many_are_cut_in_no_time(void **state)
     static int fds[MANY];
     static struct ota_claim claims[TASKS];
     static char paths[TASKS][OTA_PATH_MAX];
-    double best = 1000;
     struct rlimit files;
 
     (void)getrlimit(RLIMIT_NOFILE, &files);
@@ -66,18 +66,14 @@ static void test_many_are_cut_in_no_time(void **state)
     for (int i = 0; i < TASKS; i++) {
         claims[i] = new_path(&world.big, paths[i]);
     }
-    for (int round = 0; round < 3 && best >= 2; round++) { /* another program may get between */
-        for (int i = 0; i < MANY; i++) {
-            fds[i] = connect_from(2 + i % 50, WINDOW);
-            request(fds[i], "GET", paths[i % TASKS], "");
-        }
-        wait_until_active(MANY);
-        double took = cut_all(claims);
-        best = took < best ? took : best;
-        close_all(fds, MANY);
-        wait_until_present(0);
+    for (int i = 0; i < MANY; i++) {
+        fds[i] = connect_from(2 + i % 50, WINDOW);
+        request(fds[i], "GET", paths[i % TASKS], "");
     }
-    assert_true(best < 2);
+    wait_until_active(MANY);
+    assert_true(cut_all(claims) < 2);
+    close_all(fds, MANY);
+    wait_until_present(0);
 }
 
 /* An image that takes its time to be loaded holds up no cut. */
@@ -90,15 +86,17 @@ static void test_cut_while_another_image_loads(void **state)
     new_path(&world.small, cold);
     int running = begin_download(1, path);
 
-    fixture_slow_loads(2000);
+    int loads = fixture_loads();
+    fixture_slow_loads(60000);
     int waiting = client_connect(world.port, 0);
     request(waiting, "GET", cold, "");
     wait_until_active(2);
-    sleep_ms(50);
-    double began = ms_of(CLOCK_MONOTONIC);
+    for (int i = 0; i < 10000 && fixture_loads() == loads; i++) {
+        sleep_ms(1);
+    }
     ota_http_cut(world.http, claim.task_id);
-    wait_until_active(1);
-    assert_true(ms_of(CLOCK_MONOTONIC) - began < 1000);
+    assert_true(client_is_reset(running));
+    fixture_slow_loads(0);
     (void)close(running);
     (void)close(waiting);
 }
@@ -114,7 +112,6 @@ static void test_cut_spares_the_next_attempt(void **state)
     get_whole(fd, path, &world.small);
     for (int i = 0; i < 5; i++) {
         wait_until_active(0);
-        sleep_ms(60); /* the kernel may have acknowledged late, and can't be asked */
         fixture_retry(&world, claim.task_id);
         ota_http_cut(world.http, claim.task_id);
         claim.attempt++;

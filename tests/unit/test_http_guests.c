@@ -120,12 +120,13 @@ static void test_waiting_for_an_image(void **state)
     new_path(&world.small, path);
     int fd = client_connect(world.port, 0);
 
-    fixture_slow_loads(1000);
+    fixture_slow_loads(60000);
     request(fd, "GET", path, "");
     wait_until_active(1);
     for (int i = 0; i < 8; i++) {
         advance(20000);
     }
+    fixture_slow_loads(0);
     client_hear(fd, false, &reply);
     expect_body(&reply, &world.small, 0, world.small.size);
     (void)close(fd);
