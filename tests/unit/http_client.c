@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define PATIENCE_MS 10000
+#define PATIENCE_MS 30000
 
 /* A hung or broken test ends here: cmocka's own way out is for its thread alone. */
 static void give_up(const char *what)
@@ -75,7 +75,7 @@ static ssize_t take(int fd, void *buffer, size_t size)
 {
     struct pollfd ready = {.fd = fd, .events = POLLIN};
     if (poll(&ready, 1, PATIENCE_MS) != 1) {
-        give_up("nothing came for ten seconds");
+        give_up("nothing came for half a minute");
     }
     return recv(fd, buffer, size, 0);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Owns: an HTTP client for tests that sends what it is told, right or wrong, and shows every byte
- *       that comes back. Whatever takes longer than ten seconds ends the test.
+ *       that comes back. Whatever takes longer than half a minute ends the test.
  * Thread: any; a connection belongs to one thread.
  * Frees: client_reply_free.
  */
@@ -37,13 +37,13 @@ void client_acknowledge(int fd);
 void client_hear(int fd, bool head, struct client_reply *reply);
 void client_reply_free(struct client_reply *reply);
 
-/* Reads and counts until the peer closes or resets, or a byte doesn't come for ten seconds. */
+/* Reads and counts until the peer closes or resets, or a byte doesn't come for half a minute. */
 size_t client_drain(int fd);
 
 /* Whether the peer has closed or reset, within `ms`, without sending anything more. */
 bool client_is_closed(int fd, int ms);
 
-/* Whether the peer has reset within ten seconds, whatever it had sent before. */
+/* Whether the peer has reset within half a minute, whatever it had sent before. */
 bool client_is_reset(int fd);
 
 /* The value of the header, spelt exactly so, in buffer; false where it isn't there just once. */

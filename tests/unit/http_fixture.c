@@ -47,10 +47,17 @@ static void sleep_ms(int ms)
     (void)nanosleep(&time, NULL);
 }
 
+static int64_t clock_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 /* Until so many milliseconds are over, or it was made less meanwhile. */
 static void linger(atomic_int *ms)
 {
-    for (int waited = 0; waited < atomic_load(ms); waited++) {
+    for (int64_t began = clock_ms(); clock_ms() - began < atomic_load(ms);) {
         sleep_ms(1);
     }
 }

@@ -184,7 +184,7 @@ static void test_http_1_0(void **state)
     assert_int_equal(reply.status, 200);
     expect_number(&reply, "Content-Length", world.small.size);
     expect_body(&reply, &world.small, 0, world.small.size);
-    assert_true(client_is_closed(fd, 5000));
+    assert_true(client_is_closed(fd, 30000));
     (void)close(fd);
 }
 
@@ -199,7 +199,7 @@ static void test_connection_close(void **state)
     assert_int_equal(reply.status, 200);
     expect_header(&reply, "Connection", "close");
     expect_body(&reply, &world.small, 0, world.small.size);
-    assert_true(client_is_closed(fd, 5000));
+    assert_true(client_is_closed(fd, 30000));
     (void)close(fd);
 }
 
@@ -520,7 +520,7 @@ static void test_loading_blocks_nobody(void **state)
     int waiting[8];
 
     get_whole(fd, hot, &world.small);
-    fixture_slow_loads(1500);
+    fixture_slow_loads(60000);
     for (int i = 0; i < 8; i++) {
         waiting[i] = client_connect(world.port, 0);
         request(waiting[i], "GET", cold, "");
@@ -530,6 +530,7 @@ static void test_loading_blocks_nobody(void **state)
         get_whole(fd, hot, &world.small);
     }
     assert_int_equal(active(), 8);
+    fixture_slow_loads(0);
     for (int i = 0; i < 8; i++) {
         struct client_reply reply;
         client_hear(waiting[i], false, &reply);

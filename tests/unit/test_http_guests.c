@@ -47,8 +47,8 @@ static void test_slow_head(void **state)
     client_hear(good, false, &reply);
     expect_body(&reply, &world.small, 0, world.small.size);
     advance(100);
-    assert_true(client_is_closed(silent, 5000));
-    assert_true(client_is_closed(trickling, 5000));
+    assert_true(client_is_closed(silent, 30000));
+    assert_true(client_is_closed(trickling, 30000));
     advance(1000);
     assert_true(is_open(good));
     (void)close(silent);
@@ -86,8 +86,8 @@ static void test_slow_head_of_a_later_request(void **state)
     }
     assert_true(is_open(fd) && is_open(fragment));
     advance(1000);
-    assert_true(client_is_closed(fd, 5000));
-    assert_true(client_is_closed(fragment, 5000));
+    assert_true(client_is_closed(fd, 30000));
+    assert_true(client_is_closed(fragment, 30000));
     (void)close(fragment);
     (void)close(fd);
 }
@@ -107,7 +107,7 @@ static void test_idle(void **state)
     }
     assert_true(is_open(fd));
     advance(5000);
-    assert_true(client_is_closed(fd, 5000));
+    assert_true(client_is_closed(fd, 30000));
     (void)close(fd);
 }
 
@@ -171,7 +171,7 @@ static void test_slower_reader_is_cut(void **state)
         slots++;
     }
     assert_in_range(slots, 6, 9);
-    assert_true(client_is_closed(fd, 5000) || client_drain(fd) < 200000);
+    assert_true(client_is_closed(fd, 30000) || client_drain(fd) < 200000);
     (void)close(fd);
 }
 
@@ -273,7 +273,7 @@ static void test_newcomers_replace_the_weak(void **state)
     for (int i = 0; i < 4; i++) {
         static const int order[] = {1, 2, 3, 0};
         int newcomer = connect_from(10 + i, 0);
-        assert_true(client_is_closed(fds[order[i]], 5000));
+        assert_true(client_is_closed(fds[order[i]], 30000));
         for (int k = i + 1; k < 4; k++) {
             assert_true(is_open(fds[order[k]]));
         }
@@ -299,7 +299,7 @@ static void test_fair_downloads_are_never_dropped(void **state)
     }
     for (int i = 0; i < 20; i++) {
         int newcomer = connect_from(20 + i, 0);
-        assert_true(client_is_closed(newcomer, 5000));
+        assert_true(client_is_closed(newcomer, 30000));
         (void)close(newcomer);
         for (int k = 0; k < 4; k++) {
             assert_true(is_open(fds[k]));
@@ -337,7 +337,7 @@ static void test_the_end_of_an_answer_is_no_pause(void **state)
     wait_until_active(0);
     fixture_await_look();
     int newcomer = connect_from(3, 0);
-    assert_true(client_is_closed(newcomer, 5000));
+    assert_true(client_is_closed(newcomer, 30000));
     struct client_reply reply;
     client_hear(fd, false, &reply);
     expect_body(&reply, &world.small, 0, world.small.size);
@@ -360,7 +360,7 @@ static void test_one_address_leaves_room(void **state)
     }
     for (int i = 0; i < 5; i++) {
         int one_more = connect_from(2, 0);
-        assert_true(client_is_closed(one_more, 5000));
+        assert_true(client_is_closed(one_more, 30000));
         (void)close(one_more);
     }
     for (int i = 0; i < 2; i++) {
@@ -391,7 +391,7 @@ static void test_a_large_share_replaces_its_own(void **state)
     }
     for (int i = 0; i < 20; i++) {
         int one_more = connect_from(2, 0);
-        assert_true(client_is_closed(many[i % 4], 5000));
+        assert_true(client_is_closed(many[i % 4], 30000));
         (void)close(many[i % 4]);
         many[i % 4] = one_more;
         wait_until_present(6);

@@ -227,7 +227,7 @@ static void test_slow_handshake(void **state)
         assert_false(client_is_closed(silent, 0) || client_is_closed(trickling, 0));
     }
     fake_broker_advance(1000);
-    assert_true(client_is_closed(silent, 5000) && client_is_closed(trickling, 5000));
+    assert_true(client_is_closed(silent, 30000) && client_is_closed(trickling, 30000));
     (void)close(silent);
     (void)close(trickling);
     ota_http_stop(world.http);

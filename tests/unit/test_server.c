@@ -131,7 +131,7 @@ static void expect_refused(const char *text, int status)
 {
     int fd = client_connect(port, 0);
     expect_said(fd, text, status, NULL);
-    assert_true(client_is_closed(fd, 5000)); /* and no second head */
+    assert_true(client_is_closed(fd, 30000)); /* and no second head */
     (void)close(fd);
 }
 
