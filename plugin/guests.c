@@ -155,18 +155,22 @@ static bool replace(struct ota_guests *guests, struct ota_guest *guest)
     return true;
 }
 
-/* One of an address with a large share, if there is any; or the longest weak of all. */
+/* A doubted one; or one of an address with a large share; or the longest weak of all. */
 static struct ota_guest *weakest(struct ota_guests *guests)
 {
+    struct ota_guest *first = TAILQ_FIRST(&guests->weak);
     struct ota_address *address;
 
+    if (first != NULL && first->doubted) {
+        return first;
+    }
     LIST_FOREACH(address, &guests->addresses.heavy, by_weight)
     {
         if (!TAILQ_EMPTY(&address->weak)) {
             return TAILQ_FIRST(&address->weak);
         }
     }
-    return TAILQ_FIRST(&guests->weak);
+    return first;
 }
 
 static bool make_room(struct ota_guests *guests, uint64_t number)
@@ -323,6 +327,14 @@ void ota_guests_rest(struct ota_guests *guests, struct ota_guest *guest, int64_t
     pthread_mutex_lock(&guests->lock);
     ota_guest_set_state(guests, guest, OTA_GUEST_DRAINING, now);
     pthread_mutex_unlock(&guests->lock);
+}
+
+bool ota_guests_may_be_answered(struct ota_guests *guests, const struct ota_guest *guest)
+{
+    pthread_mutex_lock(&guests->lock);
+    bool may = !guest->gone && guest->cut != OTA_CUT_NOW;
+    pthread_mutex_unlock(&guests->lock);
+    return may;
 }
 
 bool ota_guests_cut(struct ota_guests *guests, int64_t key)

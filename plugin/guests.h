@@ -116,6 +116,8 @@ void ota_guests_read(struct ota_guests *guests, struct ota_guest *guest, int64_t
  */
 void ota_guests_ask(struct ota_guests *guests, struct ota_guest *guest, int64_t key, size_t size,
                     int64_t now);
+/* Not where it is cut already, though nobody has come to drop it yet. */
+bool ota_guests_may_be_answered(struct ota_guests *guests, const struct ota_guest *guest);
 /* Its request isn't worth a place that somebody else needs. */
 void ota_guests_doubt(struct ota_guests *guests, struct ota_guest *guest);
 /* The kernel has all of the answer. */

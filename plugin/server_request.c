@@ -245,7 +245,8 @@ enum MHD_Result ota_server_request(void *data, struct MHD_Connection *connection
 
 bool ota_server_answer(struct ota_visitor *visitor, int status, struct MHD_Response *response)
 {
-    return MHD_queue_response(visitor->connection, (unsigned)status, response) == MHD_YES;
+    return ota_guests_may_be_answered(visitor->server->guests, &visitor->guest) &&
+           MHD_queue_response(visitor->connection, (unsigned)status, response) == MHD_YES;
 }
 
 bool ota_server_refuse(struct ota_visitor *visitor, int status)

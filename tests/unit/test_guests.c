@@ -164,6 +164,22 @@ static int present_of(struct ota_guests *guests)
     return counts.present;
 }
 
+/* Between the cut and the thread that drops. */
+static void test_nothing_begins_after_a_cut(void **state)
+{
+    (void)state;
+    struct pair pair;
+
+    open_pair(&pair);
+    ask(&pair, 7);
+    assert_true(ota_guests_may_be_answered(pair.guests, &pair.guest));
+    assert_true(ota_guests_cut(pair.guests, 7));
+    assert_false(ota_guests_may_be_answered(pair.guests, &pair.guest));
+    ota_guests_drop_cut(pair.guests);
+    assert_false(ota_guests_may_be_answered(pair.guests, &pair.guest));
+    close_pair(&pair);
+}
+
 static void ask_and_cut(void *data)
 {
     struct pair *pair = data;
@@ -452,6 +468,25 @@ static void test_doubted_of_one_address(void **state)
     close_crowd(&crowd);
 }
 
+/* They go even before those of an address with a large share. */
+static void test_doubted_before_a_large_share(void **state)
+{
+    (void)state;
+    struct crowd crowd;
+
+    open_crowd(&crowd);
+    for (int i = 0; i < rules.places; i++) {
+        join(&crowd, i < 5 ? 1 : i);
+    }
+    ask_of(&crowd, 8, 0);
+    ota_guests_doubt(crowd.guests, &crowd.guest[8]);
+    join(&crowd, 100);
+    assert_true(crowd.guest[8].gone && !crowd.guest[0].gone);
+    join(&crowd, 101);
+    assert_true(crowd.guest[0].gone);
+    close_crowd(&crowd);
+}
+
 /* A device that lost its connections comes back: the new one counts. */
 static void test_a_key_has_few_guests(void **state)
 {
@@ -631,6 +666,7 @@ int main(void)
         cmocka_unit_test(test_cut_of_one_who_has_it_all),
         cmocka_unit_test(test_cut_then_asked_again),
         cmocka_unit_test(test_cut_of_what_the_kernel_has),
+        cmocka_unit_test(test_nothing_begins_after_a_cut),
         cmocka_unit_test(test_cut_while_looked_at),
         cmocka_unit_test(test_slow_bodies),
         cmocka_unit_test(test_waiting_to_be_read_is_not_slow),
@@ -640,6 +676,7 @@ int main(void)
         cmocka_unit_test(test_doubted_go_first),
         cmocka_unit_test(test_doubt_ends_with_the_next_request),
         cmocka_unit_test(test_doubted_of_one_address),
+        cmocka_unit_test(test_doubted_before_a_large_share),
         cmocka_unit_test(test_a_key_has_few_guests),
         cmocka_unit_test(test_many_who_have_to_go),
         cmocka_unit_test(test_nobody_is_late_for_a_stopped_process),
