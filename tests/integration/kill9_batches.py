@@ -115,7 +115,7 @@ class Member(DeviceActor):
         elif self.fresh:
             if self.cut:
                 await self.download()  # before anything else: its URL is as good as before
-            await self.reports_version(self.model["version"] or "b0")
+            await self.hello()
         elif task is None or task["status"] in (FAILED, SUCCEEDED):
             await self.wait_heard()
         elif task["status"] == SENT:
@@ -124,6 +124,16 @@ class Member(DeviceActor):
             await self.download()
         else:
             await self.says(self.rng.choice(["done", "done", "done", "burning", "fail"]))
+        self.fresh = False
+
+    def is_idle(self):
+        task = self.model["tasks"][self.notice["task"]] if self.notice else None
+        return not self.pending and (
+            task is None or task["status"] == FAILED or task["confirmed"]
+        )
+
+    async def hello(self):
+        await self.reports_version(self.model["version"] or "b0")
         self.fresh = False
 
     async def says(self, state):
@@ -244,7 +254,8 @@ class Steerer(Actor):
         elif batch["state"] == "finished":
             await self.after(batch)
         elif batch["state"] == "paused":
-            await self.steer(self.rng.choice(["resume", "resume", "advance", "cancel"]))
+            if self.rng.random() < 0.4:
+                await self.steer(self.rng.choice(["resume", "resume", "advance", "cancel"]))
         else:
             await self.steer(self.rng.choice(["pause", "pause", "advance", "cancel", "retry"]))
         await asyncio.sleep(self.rng.random() * 0.15)
@@ -254,7 +265,7 @@ class Steerer(Actor):
         await self.command(
             "createBatch", product="b", version=VERSIONS[len(self.model["batches"]) % 8],
             target={"all": True}, override=True, allowDowngrade=True, gate="done",
-            maxInFlight=self.rng.randrange(3, 20),
+            maxInFlight=self.rng.randrange(5, 40), ratePerMinute=self.rng.choice([600, 1200, 6000]),
             stages=[{"percent": 50, "minSuccessPercent": 30}, {"percent": 100}],
         )
 
@@ -330,9 +341,13 @@ class Steerer(Actor):
         quiet = row and row["state"] == PAUSED and not self.pending
         self.sent = self.count_sent(found) if quiet else None
 
-    def check_paused(self, found):
-        """A paused batch sends nothing because the broker started again."""
+    async def check_paused(self, look):
+        """A paused batch sends nothing because the broker started again, whoever is there."""
         if self.sent is not None:
+            idle = [member.hello() for member in self.members if member.is_idle()]
+            await asyncio.gather(*idle)
+            await asyncio.sleep(0.05)  # nothing tells that nothing comes
+            found = look()
             assert self.count_sent(found) == self.sent, f"batch {self.model['last']} is paused"
 
     def count_sent(self, found):

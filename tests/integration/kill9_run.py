@@ -76,7 +76,7 @@ class Run:
             await asyncio.sleep(0.05)
             found = self.look()
         self.steerer.check_retried(found)
-        self.steerer.check_paused(found)
+        await self.steerer.check_paused(self.look)
 
     def kill(self):
         self.broker.kill9()
