@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A disk that takes nothing any more, from any write on, and room again later: what was acknowledged
+"""A disk that takes nothing any more, from any write on, and room again later (and a database that
+another program keeps locked): what was acknowledged
 is there, what wasn't changed nothing, foreign traffic goes on, and nobody restarts anything."""
 import asyncio
 import base64
@@ -7,6 +8,7 @@ import contextlib
 import errno
 import itertools
 import os
+import sqlite3
 import subprocess
 import time
 
@@ -201,6 +203,17 @@ def test_while_a_batch_is_made_and_sent(broker, tmp_path, after):
     crowd.succeed(*crowd.names)
     wait_batch(admin, number, "finished", succeeded=300)
     assert get(admin, number)["confirmed"] == 300
+
+
+def test_another_program_keeps_it_locked(broker):
+    one = broker()
+    acts = Acts(one, range(1), "end the other program")
+    with contextlib.closing(sqlite3.connect(one.db_path, isolation_level=None)) as db:
+        seen = {acts.try_one(kind, 0, lambda: db.execute("BEGIN IMMEDIATE"), db.rollback)
+                for kind in KINDS}  # fmt: skip
+    assert seen == {False}
+    assert any("end the other program" in line for line in ours(one))
+    acts.check(KINDS, range(1))
 
 
 # -- a real one -----------------------------------------------------------------------------------
