@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A disk that takes nothing any more, from any write on, and room again later (and a database that
-another program keeps locked): what was acknowledged
-is there, what wasn't changed nothing, foreign traffic goes on, and nobody restarts anything."""
+another program keeps locked): what was acknowledged is there, what was not changed nothing, foreign
+traffic goes on, and nobody restarts anything."""
 import asyncio
 import base64
 import contextlib
