@@ -82,3 +82,10 @@ int64_t ota_now_unix(void)
 {
     return read_clock(CLOCK_REALTIME);
 }
+
+int64_t ota_now_us(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}

@@ -42,5 +42,7 @@ int64_t ota_now_mono(void);
 /* The same clock, up to 10 ms behind, for a few instructions. */
 int64_t ota_now_coarse(void);
 int64_t ota_now_unix(void);
+/* Microseconds that never step back, to measure with. */
+int64_t ota_now_us(void);
 
 #endif

@@ -14,11 +14,12 @@
 #define OTA_QUEUE_MESSAGES 1000
 #define OTA_QUEUE_BYTES    (INT64_C(64) << 20)
 #define OTA_MESSAGE_MAX    (128 << 10) /* 256 KiB held the broker 8-13 ms in the parser alone */
-#define OTA_TICK_MS        5
 
 struct message {
     struct message *next;
-    const struct mosquitto *client; /* NULL: gone */
+    const struct mosquitto *client; /* NULL: gone, or another door's */
+    void (*answer)(void *data, char *text, size_t len, const struct ota_error *error);
+    void *answer_data; /* these two: of another door */
     char *client_id;
     char *user;
     enum ota_role role;
@@ -88,14 +89,6 @@ static struct message *take_first(struct ota_control *control)
     return message;
 }
 
-void ota_control_free(struct ota_control *control)
-{
-    while (control != NULL && control->first != NULL) {
-        free_message(take_first(control));
-    }
-    free(control);
-}
-
 /* --- answers -------------------------------------------------------------------------------- */
 
 static json_t *error_response(const char *command, const struct ota_error *error)
@@ -105,15 +98,22 @@ static json_t *error_response(const char *command, const struct ota_error *error
                      error->field[0] != '\0' ? error->field : NULL);
 }
 
-static void send(const char *client_id, json_t *responses)
+/* NULL where memory is out. */
+static char *text_of(json_t *responses)
 {
     json_t *envelope = json_pack("{s:O}", "responses", responses);
     char *text = envelope != NULL ? json_dumps(envelope, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+    json_decref(envelope);
+    return text;
+}
+
+static void send(const char *client_id, json_t *responses)
+{
+    char *text = text_of(responses);
     if (text != NULL) {
         (void)ota_broker_publish(client_id, OTA_CONTROL_RESPONSE, text, strlen(text), 1);
     }
     free(text);
-    json_decref(envelope);
 }
 
 static void send_refusal(const char *client_id, enum ota_err code, const char *text)
@@ -125,6 +125,40 @@ static void send_refusal(const char *client_id, enum ota_err code, const char *t
         send(client_id, responses);
         json_decref(responses);
     }
+}
+
+static void hand_over(const struct message *message)
+{
+    struct ota_error error = {0};
+    char *text = message->responses != NULL ? text_of(message->responses) : NULL;
+    if (text == NULL) {
+        (void)ota_error_no_memory(&error);
+    }
+    message->answer(message->answer_data, text, text != NULL ? strlen(text) : 0, &error);
+}
+
+/* The message as a whole, before any of its commands. */
+static void refuse(const struct message *message, const struct ota_error *error)
+{
+    if (message->answer != NULL) {
+        message->answer(message->answer_data, NULL, 0, error);
+    } else if (message->client != NULL) {
+        send_refusal(message->client_id, error->code, error->text);
+    }
+}
+
+void ota_control_free(struct ota_control *control)
+{
+    struct ota_error error = {0};
+    (void)ota_error_set(&error, OTA_UNAVAILABLE, NULL, "the broker is being stopped: try again");
+    while (control != NULL && control->first != NULL) {
+        struct message *message = take_first(control);
+        if (message->answer != NULL) {
+            refuse(message, &error);
+        }
+        free_message(message);
+    }
+    free(control);
 }
 
 /* --- once and only once ----------------------------------------------------------------------- */
@@ -399,10 +433,25 @@ static bool parse_envelope(struct message *message, struct ota_error *error)
 static void finish(struct ota_control *control)
 {
     struct message *message = take_first(control);
-    if (message->client != NULL && message->responses != NULL) {
+    if (message->answer != NULL) {
+        hand_over(message);
+    } else if (message->client != NULL && message->responses != NULL) {
         send(message->client_id, message->responses);
     }
     free_message(message);
+}
+
+/* Over HTTP the status says it; over MQTT it is a response like others. */
+static void finish_unread(struct ota_control *control, const struct ota_error *error)
+{
+    struct message *message = control->first;
+    if (message->answer != NULL) {
+        refuse(message, error);
+        free_message(take_first(control));
+        return;
+    }
+    (void)json_array_append_new(message->responses, error_response(NULL, error));
+    finish(control);
 }
 
 static bool is_resting(const struct message *message)
@@ -432,8 +481,7 @@ static bool step(struct ota_control *control, int64_t end)
         return false;
     }
     if (message->root == NULL && !parse_envelope(message, &error)) {
-        (void)json_array_append_new(message->responses, error_response(NULL, &error));
-        finish(control);
+        finish_unread(control, &error);
         return true;
     }
     const json_t *commands = json_object_get(message->root, "commands");
@@ -467,19 +515,18 @@ void ota_control_tick(struct ota_control *control)
     ota_core_wake(control->around->core, next_turn(control));
 }
 
-static struct message *new_message(const struct mosquitto *client, enum ota_role role,
-                                   const void *payload, size_t len)
+static struct message *new_message(const struct ota_asker *asker, const void *payload, size_t len)
 {
-    const char *user = ota_broker_username(client);
     struct message *message = calloc(1, sizeof *message);
     if (message == NULL) {
         return NULL;
     }
-    message->client = client;
-    message->client_id = strdup(ota_broker_client_id(client));
-    message->user = strdup(user != NULL ? user : "");
+    message->answer = asker->answer;
+    message->answer_data = asker->data;
+    message->client_id = strdup(asker->caller);
+    message->user = strdup(asker->user != NULL ? asker->user : "");
     message->payload = malloc(len > 0 ? len : 1);
-    message->role = role;
+    message->role = asker->role;
     message->len = len;
     if (message->client_id == NULL || message->user == NULL || message->payload == NULL) {
         free_message(message);
@@ -489,31 +536,49 @@ static struct message *new_message(const struct mosquitto *client, enum ota_role
     return message;
 }
 
-void ota_control_receive(struct ota_control *control, const struct mosquitto *client,
-                         enum ota_role role, const void *payload, size_t len)
+static enum ota_err queue(struct ota_control *control, const struct ota_asker *asker,
+                          const struct mosquitto *client, const void *payload, size_t len,
+                          struct ota_error *error)
 {
-    const char *client_id = ota_broker_client_id(client);
-    if (client_id == NULL) {
-        return;
-    }
     if (len > OTA_MESSAGE_MAX) {
-        send_refusal(client_id, OTA_TOO_LARGE, "a message has at most 128 KiB: send it in pieces");
-        return;
+        return ota_error_set(error, OTA_TOO_LARGE, NULL,
+                             "a message has at most 128 KiB: send it in pieces");
     }
     if (control->count >= OTA_QUEUE_MESSAGES || control->bytes + (int64_t)len > OTA_QUEUE_BYTES) {
-        send_refusal(client_id, OTA_UNAVAILABLE, "too many commands are waiting: try again");
-        return;
+        return ota_error_set(error, OTA_UNAVAILABLE, NULL,
+                             "too many commands are waiting: try again");
     }
-    struct message *message = new_message(client, role, payload, len);
+    struct message *message = new_message(asker, payload, len);
     if (message == NULL) {
-        send_refusal(client_id, OTA_UNAVAILABLE, "out of memory: try again");
-        return;
+        return ota_error_set(error, OTA_UNAVAILABLE, NULL, "out of memory: try again");
     }
+    message->client = client;
     *control->last = message;
     control->last = &message->next;
     control->count++;
     control->bytes += (int64_t)len;
     ota_core_wake(control->around->core, 0);
+    return OTA_OK;
+}
+
+void ota_control_submit(struct ota_control *control, const struct ota_asker *asker,
+                        const void *payload, size_t len)
+{
+    struct ota_error error = {0};
+    if (queue(control, asker, NULL, payload, len, &error) != OTA_OK) {
+        asker->answer(asker->data, NULL, 0, &error);
+    }
+}
+
+void ota_control_receive(struct ota_control *control, const struct mosquitto *client,
+                         enum ota_role role, const void *payload, size_t len)
+{
+    const struct ota_asker asker = {
+        .user = ota_broker_username(client), .caller = ota_broker_client_id(client), .role = role};
+    struct ota_error error = {0};
+    if (asker.caller != NULL && queue(control, &asker, client, payload, len, &error) != OTA_OK) {
+        send_refusal(asker.caller, error.code, error.text);
+    }
 }
 
 void ota_control_forget(struct ota_control *control, const struct mosquitto *client)

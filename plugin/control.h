@@ -12,6 +12,7 @@
 
 #include "access.h"
 #include "command_table.h"
+#include "console.h"
 #include "core.h"
 #include "dispatch.h"
 #include "http.h"
@@ -26,9 +27,10 @@ struct ota_surroundings {
     struct ota_intake *intake;
     struct ota_dispatch *dispatch;
     struct ota_uploads *uploads;
-    struct ota_trail *trail; /* NULL: refusals have no entries */
-    struct ota_http *http;   /* NULL: downloads are off */
-    int64_t started_at;      /* Unix ms */
+    struct ota_trail *trail;     /* NULL: refusals have no entries */
+    struct ota_http *http;       /* NULL: downloads are off */
+    struct ota_console *console; /* NULL: it is off */
+    int64_t started_at;          /* Unix ms */
     const char *broker_version;
     const char *backup_dir; /* NULL or "": no backups */
     const void *backup;     /* the one that runs, or NULL */
@@ -66,7 +68,23 @@ typedef enum ota_err (*ota_handler)(struct ota_call *call);
 struct ota_control;
 
 struct ota_control *ota_control_new(struct ota_surroundings *around);
+/* Answers what still waits: the broker is being stopped. */
 void ota_control_free(struct ota_control *control);
+
+/* Who asks by another door than MQTT. */
+struct ota_asker {
+    const char *user;
+    const char *caller; /* where MQTT has the client id */
+    enum ota_role role;
+    /* Called once: the response's text (len bytes, malloc, the asker's from then on), or NULL and
+     * why the message as a whole is refused. */
+    void (*answer)(void *data, char *text, size_t len, const struct ota_error *error);
+    void *data;
+};
+
+/* Queues the message, or answers at once. */
+void ota_control_submit(struct ota_control *control, const struct ota_asker *asker,
+                        const void *payload, size_t len);
 
 /* Queues a message from the control topic. */
 void ota_control_receive(struct ota_control *control, const struct mosquitto *client,
@@ -77,6 +95,9 @@ void ota_control_forget(struct ota_control *control, const struct mosquitto *cli
 
 /* Works the queue off for a few milliseconds. */
 void ota_control_tick(struct ota_control *control);
+
+/* Of each tick for what was asked: commands, and blocks of firmware. */
+#define OTA_TICK_MS 5
 
 #define OTA_CONTROL_TOPIC    "$CONTROL/ota/v1"
 #define OTA_CONTROL_RESPONSE "$CONTROL/ota/v1/response"

@@ -57,7 +57,9 @@ struct ota_effect *ota_core_after(struct ota_core *core,
 
 enum ota_err ota_core_commit(struct ota_core *core, struct ota_error *error)
 {
+    int64_t began = ota_now_us();
     enum ota_err err = ota_store_commit(core->store, error);
+    ota_histogram_add(&core->counters.commits, ota_now_us() - began);
     if (err != OTA_OK) {
         ota_core_rollback(core);
         return err;

@@ -18,6 +18,7 @@
 #include "fleet.h"
 #include "heap.h"
 #include "store/store.h"
+#include "util/histogram.h"
 #include "util/rate.h"
 #include "util/signature.h"
 
@@ -57,6 +58,10 @@ struct ota_effect {
 struct ota_counters {
     uint64_t notices;
     uint64_t store_failures;
+    uint64_t ended[OTA_STATUS_COUNT]; /* tasks, by how */
+    struct ota_histogram commits;
+    struct ota_histogram ticks; /* these two: for how long the broker's loop was held */
+    struct ota_histogram reports;
 };
 
 struct ota_core {
@@ -68,6 +73,11 @@ struct ota_core {
     /* The task's attempt is over: its downloads are to be dropped. May be NULL. */
     void (*cut)(void *data, int64_t task_id);
     void *cut_data;
+    /* Something happened that people may watch: an object's text. device may be NULL. May be NULL.
+     */
+    void (*tell)(void *data, const char *type, const char *product, const char *device,
+                 const char *json, size_t len);
+    void *tell_data;
 
     struct ota_effect *effects;
     size_t effect_count;

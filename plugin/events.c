@@ -9,8 +9,8 @@
 #define OTA_EVENT_MAX 512
 
 /* An event that memory is too short for is lost, not the change itself. */
-static void publish(struct ota_core *core, const char *product, const char *device, int qos,
-                    struct ota_json_out *event)
+static void publish(struct ota_core *core, const char *type, const char *product,
+                    const char *device, int qos, struct ota_json_out *event)
 {
     ota_json_out_int(event, "at", ota_now_unix());
     size_t len = ota_json_out_end(event);
@@ -21,6 +21,9 @@ static void publish(struct ota_core *core, const char *product, const char *devi
     (void)snprintf(topic, sizeof topic, "%s/event/%s%s%s", core->settings.topic_prefix, product,
                    device != NULL ? "/" : "", device != NULL ? device : "");
     (void)ota_broker_publish(NULL, topic, event->text, len, qos);
+    if (core->tell != NULL) {
+        core->tell(core->tell_data, type, product, device, event->text, len);
+    }
 }
 
 void ota_events_task(struct ota_core *core, const struct ota_device *device,
@@ -42,7 +45,7 @@ void ota_events_task(struct ota_core *core, const struct ota_device *device,
     }
     ota_json_out_int(&event, "percent", news->up->percent);
     ota_json_out_text(&event, "version", news->version);
-    publish(core, device->product->name, device->name, 1, &event);
+    publish(core, "task", device->product->name, device->name, 1, &event);
 }
 
 void ota_events_version(struct ota_core *core, const struct ota_device *device)
@@ -52,7 +55,7 @@ void ota_events_version(struct ota_core *core, const struct ota_device *device)
     ota_json_out_begin(&event, text, sizeof text);
     ota_json_out_text(&event, "type", "version");
     ota_json_out_text(&event, "version", device->version != NULL ? device->version->text : "");
-    publish(core, device->product->name, device->name, 1, &event);
+    publish(core, "version", device->product->name, device->name, 1, &event);
 }
 
 void ota_events_presence(struct ota_core *core, const struct ota_device *device)
@@ -62,7 +65,7 @@ void ota_events_presence(struct ota_core *core, const struct ota_device *device)
     ota_json_out_begin(&event, text, sizeof text);
     ota_json_out_text(&event, "type", "presence");
     ota_json_out_bool(&event, "online", device->conn != NULL);
-    publish(core, device->product->name, device->name, 0, &event);
+    publish(core, "presence", device->product->name, device->name, 0, &event);
 }
 
 void ota_events_batch(struct ota_core *core, const struct ota_batch *batch)
@@ -80,7 +83,7 @@ void ota_events_batch(struct ota_core *core, const struct ota_batch *batch)
     if (batch->row.open_stages > 0) {
         ota_json_out_int(&event, "openStages", batch->row.open_stages);
     }
-    publish(core, batch->product->name, NULL, 1, &event);
+    publish(core, "batch", batch->product->name, NULL, 1, &event);
 }
 
 void ota_events_firmware(struct ota_core *core, const char *product, const char *version,
@@ -92,5 +95,5 @@ void ota_events_firmware(struct ota_core *core, const char *product, const char 
     ota_json_out_text(&event, "type", "firmware");
     ota_json_out_text(&event, "version", version);
     ota_json_out_text(&event, "change", what);
-    publish(core, product, NULL, 1, &event);
+    publish(core, "firmware", product, NULL, 1, &event);
 }

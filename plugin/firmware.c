@@ -223,6 +223,20 @@ static enum ota_err check_block(const struct ota_upload_row *row, int64_t offset
     return offset == 0 && tells ? check_magic(row->filename, bytes, len, error) : OTA_OK;
 }
 
+enum ota_err ota_firmware_find_upload(struct ota_core *core, const char *user, int64_t id,
+                                      struct ota_upload_row *row, struct ota_error *error)
+{
+    enum ota_err err = ota_upload_get(core->store, id, row, error);
+    bool orphan = err == OTA_OK && ota_fleet_product_by_id(&core->fleet, row->product_id) == NULL;
+    bool foreign = err == OTA_OK && user != NULL && strcmp(row->user, user) != 0;
+    if (err == OTA_NOT_FOUND || orphan || foreign) {
+        return ota_error_set(error, OTA_NOT_FOUND, "upload",
+                             "you have no unfinished upload %lld: announce the file again",
+                             (long long)id);
+    }
+    return err;
+}
+
 enum ota_err ota_firmware_take_block(struct ota_core *core, struct ota_uploads *uploads,
                                      const struct ota_upload_row *row, int64_t offset,
                                      unsigned char *bytes, size_t len, int64_t *next,

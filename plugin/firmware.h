@@ -22,6 +22,10 @@ bool ota_firmware_magic_fits(const char *filename, const unsigned char *bytes, s
 OTA_CHECKED enum ota_err ota_firmware_announce(struct ota_core *core, struct ota_upload_row *row,
                                                struct ota_error *error);
 
+/* The user's (NULL: anybody's) unfinished upload: whoever else asks is told that there is none. */
+OTA_CHECKED enum ota_err ota_firmware_find_upload(struct ota_core *core, const char *user,
+                                                  int64_t id, struct ota_upload_row *row,
+                                                  struct ota_error *error);
 /* Takes the next bytes of the user's upload; *next is the offset that is wanted then. OTA_AGAIN:
  * call again at the next tick. bytes is taken over and freed. */
 OTA_CHECKED enum ota_err ota_firmware_take_block(struct ota_core *core, struct ota_uploads *uploads,

@@ -131,6 +131,7 @@ struct ota_fleet {
     uint32_t device_count;
     uint32_t online_count;
     uint32_t task_count;
+    uint32_t by_status[OTA_STATUS_COUNT]; /* the same by status */
 };
 
 void ota_fleet_init(struct ota_fleet *fleet);

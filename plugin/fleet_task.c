@@ -78,6 +78,7 @@ void ota_fleet_link_task(struct ota_fleet *fleet, struct ota_task *task)
         ota_batch_link(task);
     }
     fleet->task_count++;
+    fleet->by_status[task->up.status]++;
 }
 
 void ota_fleet_unlink_task(struct ota_fleet *fleet, struct ota_task *task)
@@ -90,6 +91,7 @@ void ota_fleet_unlink_task(struct ota_fleet *fleet, struct ota_task *task)
         ota_batch_unlink(task);
     }
     fleet->task_count--;
+    fleet->by_status[task->up.status]--;
 }
 
 const char *ota_task_retry_on(const struct ota_task *task)

@@ -285,6 +285,23 @@ static enum ota_intake_verdict too_often(struct ota_intake *intake, const struct
     return change ? OTA_INTAKE_NOT_COMMITTED : OTA_INTAKE_REFUSED;
 }
 
+static enum ota_report_kind kind_of(const struct ota_report *report)
+{
+    if (report->is_version) {
+        return OTA_REPORT_VERSION;
+    }
+    switch (report->kind) {
+    case OTA_EV_BURNING:
+        return OTA_REPORT_BURNING;
+    case OTA_EV_DONE:
+        return OTA_REPORT_DONE;
+    case OTA_EV_FAIL:
+        return OTA_REPORT_FAIL;
+    default: /* a report's progress is no other */
+        return OTA_REPORT_DOWNLOADING;
+    }
+}
+
 enum ota_intake_verdict ota_intake_report(struct ota_intake *intake, const struct mosquitto *client,
                                           const struct ota_topic *topic, const void *payload,
                                           size_t len)
@@ -316,6 +333,7 @@ enum ota_intake_verdict ota_intake_report(struct ota_intake *intake, const struc
     if (err != OTA_OK) {
         return not_committed(intake, client, &error);
     }
+    intake->by_kind[kind_of(&report)]++;
     if (!mattered) {
         ota_intake_refuse(intake, client, OTA_REFUSED_NO_TASK);
     }

@@ -39,10 +39,20 @@ enum ota_refusal {
         OTA_REFUSAL_COUNT
 };
 
+enum ota_report_kind {
+    OTA_REPORT_VERSION,
+    OTA_REPORT_DOWNLOADING,
+    OTA_REPORT_BURNING,
+    OTA_REPORT_DONE,
+    OTA_REPORT_FAIL,
+    OTA_REPORT_KIND_COUNT
+};
+
 struct ota_intake {
     struct ota_core *core;
     struct ota_trail *trail; /* may be NULL */
     uint64_t reports;
+    uint64_t by_kind[OTA_REPORT_KIND_COUNT]; /* those that were taken */
     uint64_t refused[OTA_REFUSAL_COUNT];
     int64_t logged_at[OTA_REFUSAL_COUNT]; /* monotonic ms */
     uint32_t registration_tat;            /* see ota_rate_take */

@@ -3,10 +3,14 @@
 
 #include <linux/sockios.h>
 #include <linux/tcp.h>
+#include <netdb.h>
 #include <netinet/in.h>
-#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+
+#include "addresses.h"
 
 /* TCP_CLOSE_WAIT of netinet/tcp.h, which knows less of tcp_info and can't be read beside
  * linux/tcp.h. */
@@ -47,6 +51,20 @@ void ota_link_drop(int fd, bool reset)
         (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     }
     (void)shutdown(fd, SHUT_RDWR);
+}
+
+void ota_link_peer(int fd, uint64_t *number, char *text, size_t size)
+{
+    static const char mapped[] = "::ffff:"; /* IPv4 at an IPv6 listener */
+    struct sockaddr_storage from = {0};
+    socklen_t len = sizeof from;
+    char host[NI_MAXHOST] = "?";
+
+    (void)getpeername(fd, (struct sockaddr *)&from, &len);
+    (void)getnameinfo((struct sockaddr *)&from, len, host, sizeof host, NULL, 0, NI_NUMERICHOST);
+    bool is_mapped = strncmp(host, mapped, sizeof mapped - 1) == 0;
+    (void)snprintf(text, size, "%s", is_mapped ? host + sizeof mapped - 1 : host);
+    *number = ota_address_number((struct sockaddr *)&from);
 }
 
 void ota_link_bound_unsent(int listening, int bytes)

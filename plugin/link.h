@@ -8,6 +8,7 @@
 #define OTA_LINK_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* Whether the kernel still has bytes that the peer hasn't acknowledged. */
@@ -29,6 +30,10 @@ bool ota_link_look(int fd, struct ota_link_traffic *traffic);
 /* Wakes the connection's thread, which closes it. With a reset, what was still to be sent is
  * thrown away: a small image may be all in there. */
 void ota_link_drop(int fd, bool reset);
+
+/* Who is at the other end: what counts as one address (ota_address_number), and how it is written:
+ * "192.0.2.7", or "?". */
+void ota_link_peer(int fd, uint64_t *number, char *text, size_t size);
 
 /* Bounds what the connections of a listening socket may hold unsent. */
 void ota_link_bound_unsent(int listening, int bytes);

@@ -31,6 +31,11 @@ struct ota_options {
     char *download_url;    /* "" only where downloads are off */
     char *http_certfile;
     char *http_keyfile;
+    char *console_listen; /* "off": no console */
+    char *console_dir;    /* "": the compiled-in files */
+    char *console_hosts;  /* "": addresses and localhost alone */
+    char *password_file;  /* "": nobody can log in to the console */
+    bool metrics_public;
     char *signing_keys; /* "": none */
     bool require_signature;
     int64_t keep_history_days; /* these two: 0 for ever */

@@ -171,8 +171,11 @@ OTA_SLOW_PATH static int on_dollar_message(struct plugin *plugin,
         ota_intake_refuse(&service->intake, event->client, OTA_REFUSED_RETAINED);
         return MOSQ_ERR_ACL_DENIED;
     }
-    switch (ota_intake_report(&service->intake, event->client, &topic, event->payload,
-                              event->payloadlen)) {
+    int64_t began = ota_now_us();
+    enum ota_intake_verdict verdict = ota_intake_report(&service->intake, event->client, &topic,
+                                                        event->payload, event->payloadlen);
+    ota_histogram_add(&service->core.counters.reports, ota_now_us() - began);
+    switch (verdict) {
     case OTA_INTAKE_TAKEN:
         return MOSQ_ERR_SUCCESS;
     case OTA_INTAKE_REFUSED:

@@ -27,6 +27,12 @@ static void cut(void *data, int64_t task_id)
     ota_http_cut(service->around.http, task_id);
 }
 
+static void tell(void *data, const char *type, const char *product, const char *device,
+                 const char *json, size_t len)
+{
+    ota_console_tell(data, type, product, device, json, len);
+}
+
 static void fill_settings(const struct ota_options *options, struct ota_settings *settings)
 {
     bool downloads = strcmp(options->download_listen, "off") != 0;
@@ -144,19 +150,54 @@ static enum ota_err open_store(struct ota_service *service, struct ota_error *er
     return ota_load(&service->core, error);
 }
 
+static const char *or_null(const char *text)
+{
+    return text[0] != '\0' ? text : NULL;
+}
+
 static enum ota_err start_downloads(struct ota_service *service, struct ota_error *error)
 {
     const struct ota_options *options = &service->options;
     if (strcmp(options->download_listen, "off") == 0) {
         return OTA_OK;
     }
-    struct ota_http_config config = {
-        .listen = options->download_listen,
-        .certfile = options->http_certfile[0] != '\0' ? options->http_certfile : NULL,
-        .keyfile = options->http_keyfile[0] != '\0' ? options->http_keyfile : NULL,
-        .db_path = options->db_path};
+    struct ota_http_config config = {.listen = options->download_listen,
+                                     .certfile = or_null(options->http_certfile),
+                                     .keyfile = or_null(options->http_keyfile),
+                                     .db_path = options->db_path};
     memcpy(config.url_key, service->core.settings.url_key, sizeof config.url_key);
     return ota_http_start(&config, &service->around.http, error);
+}
+
+/* It listens by default, so that a password file is all that it takes; without one nobody could log
+ * in, and then nothing listens. */
+static enum ota_err start_console(struct ota_service *service, struct ota_error *error)
+{
+    const struct ota_options *options = &service->options;
+    if (strcmp(options->console_listen, "off") == 0) {
+        return OTA_OK;
+    }
+    if (options->password_file[0] == '\0' && !options->metrics_public) {
+        ota_log(OTA_LOG_NOTICE, "the console is off: without plugin_opt_password_file nobody "
+                                "could log in");
+        return OTA_OK;
+    }
+    const struct ota_console_config config = {.listen = options->console_listen,
+                                              .dir = options->console_dir,
+                                              .hosts = options->console_hosts,
+                                              .certfile = or_null(options->http_certfile),
+                                              .keyfile = or_null(options->http_keyfile),
+                                              .password_file = options->password_file,
+                                              .metrics_public = options->metrics_public,
+                                              .roles = &service->roles};
+    enum ota_err err = ota_console_start(&config, &service->around.console, error);
+    if (err == OTA_OK) {
+        ota_log(OTA_LOG_NOTICE, "the console is at %s://%s/",
+                config.certfile != NULL ? "https" : "http", options->console_listen);
+        service->core.tell = tell;
+        service->core.tell_data = service->around.console;
+    }
+    return err;
 }
 
 /* A disk that isn't there is no reason not to upgrade devices. */
@@ -184,6 +225,9 @@ static enum ota_err build(struct ota_service *service, struct ota_error *error)
     if (err == OTA_OK) {
         err = start_downloads(service, error);
     }
+    if (err == OTA_OK) {
+        err = start_console(service, error);
+    }
     if (err != OTA_OK) {
         return err;
     }
@@ -195,6 +239,8 @@ static enum ota_err build(struct ota_service *service, struct ota_error *error)
     service->around.trail = ota_trail_new(&service->core);
     service->intake.trail = service->around.trail;
     service->control = ota_control_new(&service->around);
+    ota_errands_init(&service->errands, &service->around, service->control,
+                     service->around.console);
     check_backup_dir(service->options.backup_dir);
     if (service->around.uploads == NULL || service->around.trail == NULL ||
         service->control == NULL) {
@@ -231,7 +277,12 @@ void ota_service_stop(struct ota_service *service)
     if (service->dispatch.core != NULL) {
         ota_dispatch_finish(&service->dispatch);
     }
+    ota_console_quiet(service->around.console);
+    ota_errands_finish(&service->errands);
     ota_control_free(service->control);
+    ota_console_stop(service->around.console); /* all that it asked for is answered */
+    service->around.console = NULL;
+    service->core.tell = NULL;
     ota_trail_finish(service->around.trail);
     ota_trail_free(service->around.trail);
     ota_uploads_free(service->around.uploads);
@@ -252,6 +303,19 @@ static void reload_keys(struct ota_service *service)
     }
 }
 
+static void reload_console(struct ota_service *service)
+{
+    struct ota_error error = {0};
+    if (service->around.console == NULL) {
+        return;
+    }
+    if (ota_console_reload(service->around.console, &service->roles, &error) != OTA_OK) {
+        ota_log(OTA_LOG_ERROR, "who may log in to the console stays as it was: %s", error.text);
+        return;
+    }
+    ota_log(OTA_LOG_NOTICE, "who may log in to the console was read again");
+}
+
 static void reload_roles(struct ota_service *service)
 {
     struct ota_roles roles = {0};
@@ -270,6 +334,7 @@ void ota_service_reload(struct ota_service *service)
 {
     reload_roles(service);
     reload_keys(service);
+    reload_console(service);
 }
 
 void ota_service_work(struct ota_service *service)
@@ -277,11 +342,16 @@ void ota_service_work(struct ota_service *service)
     ota_core_tick_clock(&service->core);
     service->core.wake_at = service->core.mono_now + OTA_IDLE_LOOK_MS;
     service->ticked_at = service->core.mono_now;
+    int64_t end = service->core.mono_now + OTA_TICK_MS;
+    int64_t began = ota_now_us();
+    ota_errands_take(&service->errands);
     ota_control_tick(service->control);
+    ota_errands_work(&service->errands, end);
     ota_trail_tick(service->around.trail);
     ota_dispatch_tick(&service->dispatch);
     ota_log_flush();
     ota_core_wake(&service->core, ota_due_when(&service->core));
+    ota_histogram_add(&service->core.counters.ticks, ota_now_us() - began);
 }
 
 struct ota_device *ota_service_device(const struct ota_service *service,

@@ -11,6 +11,7 @@
 #include "access.h"
 #include "broker.h"
 #include "control.h"
+#include "errands.h"
 #include "options.h"
 
 struct ota_service {
@@ -23,6 +24,7 @@ struct ota_service {
     struct ota_dispatch dispatch;
     struct ota_surroundings around;
     struct ota_control *control;
+    struct ota_errands errands;
     int64_t ticked_at; /* monotonic ms */
     int64_t warned_at; /* monotonic ms: of shadowing */
 };

@@ -188,8 +188,10 @@ static void go_on(struct ota_core *core, struct ota_task *task)
     ota_tasks_plan(core, task);
 }
 
-static void take_over(struct ota_task *task, const struct ota_effect *effect)
+static void take_over(struct ota_core *core, struct ota_task *task, const struct ota_effect *effect)
 {
+    core->fleet.by_status[task->up.status]--;
+    core->fleet.by_status[effect->upgrade.status]++;
     task->up = effect->upgrade;
     task->up.retry_on = ota_task_retry_on(task);
     task->percent_dirty = false;
@@ -208,7 +210,7 @@ static void run_moved(struct ota_core *core, struct ota_effect *effect)
         struct ota_counted after = ota_batch_counted(task, &effect->upgrade);
         ota_batch_count(task->batch, &before, &after);
     }
-    take_over(task, effect);
+    take_over(core, task, effect);
     if (effect->outcome.attempt_ended && core->cut != NULL) {
         core->cut(core->cut_data, task->id);
     }
@@ -218,6 +220,7 @@ static void run_moved(struct ota_core *core, struct ota_effect *effect)
         ota_notice_send_cancel(core, task);
     }
     if (ota_status_is_finished(task->up.status)) {
+        core->counters.ended[task->up.status]++;
         end_task(core, task);
     } else {
         go_on(core, task);

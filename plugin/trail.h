@@ -16,6 +16,7 @@
 
 /* Entries that are no command. */
 #define OTA_TRAIL_IDENTITY  "identity"  /* a client reported as a device that it isn't */
+#define OTA_TRAIL_LOGIN     "login"     /* somebody didn't know a password of the console */
 #define OTA_TRAIL_SHADOWING "shadowing" /* another plugin let something in before us */
 #define OTA_TRAIL_OTHER     "other"     /* refusals that have no entry of their own */
 

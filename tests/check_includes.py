@@ -33,13 +33,20 @@ LAYERS = {
         "certificate.* image_cache.* listen.*",
         "util store seam url http",
     ),
+    "roles": ("roles.*", "util roles"),
+    "people": (
+        "console.* visit.* who.* api.* login.* sessions.* people.* password.* throttle.* "
+        "streams.* mailbox.* pulse.* reply.* assets.*",
+        "util seam http roles people",
+    ),
     "door": (
-        "access.* intake.* report*.* control.* fields.* presence.* roles.* subject.* commands/*",
-        "util table store seam pure url memory core told moves domain http door",
+        "access.* intake.* report*.* control.* fields.* presence.* subject.* commands/* "
+        "errands.* metrics.*",
+        "util table store seam pure url memory core told moves domain http roles people door",
     ),
     "glue": (
         "plugin.* broker_mosquitto.* broker_thread.* options.* service.*",
-        "util table store seam pure url memory core told moves domain http door glue",
+        "util table store seam pure url memory core told moves domain http roles people door glue",
     ),
 }
 
@@ -52,7 +59,7 @@ SEAMS = {
     "mosquitto_plugin.h": "plugin/plugin.c plugin/broker_mosquitto.c",
     "mosquitto.h": "plugin/plugin.c plugin/broker_mosquitto.c cli/* sim/*",
     "sqlite3.h": "plugin/store/*",
-    "microhttpd.h": "plugin/http.c plugin/server_inside.h plugin/server*.c",
+    "microhttpd.h": "plugin/http.c plugin/server_inside.h plugin/server*.c plugin/reply.c",
     "curl/curl.h": "cli/* sim/*",
 }
 

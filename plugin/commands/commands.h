@@ -58,6 +58,9 @@ OTA_CHECKED enum ota_err ota_page_close(struct ota_call *call, struct ota_page *
 OTA_CHECKED enum ota_err ota_page_close_at(struct ota_call *call, struct ota_page *page,
                                            const char *key, bool more, int64_t last);
 
+/* The sentences of getInfo.warnings. */
+json_t *ota_info_warnings(const struct ota_surroundings *around);
+
 /* --- how things are shown ----------------------------------------------------------------------
  */
 

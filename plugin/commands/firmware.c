@@ -54,20 +54,10 @@ enum ota_err ota_cmd_add_firmware(struct ota_call *call)
     return err == OTA_OK ? ota_call_answer(call, "offset", json_integer(row.received)) : err;
 }
 
-/* An upload is its user's; whoever else asks is told that there is none. */
 static enum ota_err find_upload(struct ota_call *call, bool of_anybody, struct ota_upload_row *row)
 {
-    int64_t id = ota_field_int(call->fields, "upload", 0);
-    enum ota_err err = ota_upload_get(call->core->store, id, row, &call->error);
-    bool orphan =
-        err == OTA_OK && ota_fleet_product_by_id(&call->core->fleet, row->product_id) == NULL;
-    if (err == OTA_NOT_FOUND || orphan ||
-        (err == OTA_OK && !of_anybody && strcmp(row->user, call->user) != 0)) {
-        return ota_error_set(&call->error, OTA_NOT_FOUND, "upload",
-                             "you have no unfinished upload %lld: announce the file again",
-                             (long long)id);
-    }
-    return err;
+    return ota_firmware_find_upload(call->core, of_anybody ? NULL : call->user,
+                                    ota_field_int(call->fields, "upload", 0), row, &call->error);
 }
 
 static enum ota_err decode(struct ota_call *call, unsigned char **bytes, size_t *len)

@@ -4,7 +4,7 @@
 #include "../broker.h"
 #include "commands.h"
 
-static json_t *warnings_of(const struct ota_surroundings *around)
+json_t *ota_info_warnings(const struct ota_surroundings *around)
 {
     json_t *warnings = json_array();
     if (around->identity_none) {
@@ -30,6 +30,17 @@ static json_t *warnings_of(const struct ota_surroundings *around)
                                     json_string("downloads are off: no device can be upgraded"));
     }
     return warnings;
+}
+
+static json_t *console_of(struct ota_console *console)
+{
+    struct ota_console_stats stats;
+    if (console == NULL) {
+        return json_null();
+    }
+    ota_console_count(console, &stats);
+    return json_pack("{s:i, s:i, s:i, s:I}", "users", stats.users, "sessions", stats.sessions,
+                     "streams", stats.streams, "failedLogins", (json_int_t)stats.failed_logins);
 }
 
 static json_t *fingerprints_of(const struct ota_signature_keys *keys)
@@ -78,7 +89,7 @@ enum ota_err ota_cmd_get_info(struct ota_call *call)
         return err;
     }
     json_t *info = json_pack(
-        "{s:s, s:i, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:b, s:o}",
+        "{s:s, s:i, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:b, s:o}",
         "version", OTA_VERSION, "schemaVersion", meta.schema_version, "brokerVersion",
         around->broker_version, "startedAt", (json_int_t)around->started_at, "devices",
         (json_int_t)core->fleet.device_count, "online", (json_int_t)core->fleet.online_count,
@@ -86,9 +97,9 @@ enum ota_err ota_cmd_get_info(struct ota_call *call)
         (json_int_t)ota_store_bytes(core->store), "serviceMs", (json_int_t)core->service_ms,
         "notices", (json_int_t)core->counters.notices, "reports",
         (json_int_t)around->intake->reports, "refusedReports", refusals_of(around->intake),
-        "downloads", downloads_of(around->http), "signingKeys",
-        fingerprints_of(core->settings.signing_keys), "requireSignature",
-        (int)core->settings.require_signature, "warnings", warnings_of(around));
+        "downloads", downloads_of(around->http), "console", console_of(around->console),
+        "signingKeys", fingerprints_of(core->settings.signing_keys), "requireSignature",
+        (int)core->settings.require_signature, "warnings", ota_info_warnings(around));
     if (info == NULL) {
         return ota_error_no_memory(&call->error);
     }

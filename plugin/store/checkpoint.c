@@ -31,6 +31,7 @@ struct ota_checkpoint {
     int hold_pages;  /* the writer's: where it is held the next time */
     bool pinned;     /* a reader keeps the WAL from starting afresh, and will for a while */
     int pages;       /* of the WAL at the last commit; 0 once all were copied */
+    int64_t took_us; /* all rounds together */
 };
 
 static struct timespec deadline_in(int ms)
@@ -44,6 +45,13 @@ static struct timespec deadline_in(int ms)
         at.tv_nsec -= 1000000000;
     }
     return at;
+}
+
+static int64_t now_us(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
 /* Whether all of the WAL is in the database file now, so that the next commit starts it afresh. */
@@ -73,8 +81,11 @@ static void work_once(struct ota_checkpoint *checkpoint)
     checkpoint->urgent = false;
     checkpoint->running = true;
     (void)pthread_mutex_unlock(&checkpoint->lock);
+    int64_t began = now_us();
     bool complete = checkpoint_once(checkpoint);
+    int64_t took = now_us() - began;
     (void)pthread_mutex_lock(&checkpoint->lock);
+    checkpoint->took_us += took;
     checkpoint->running = false;
     checkpoint->pages = complete ? 0 : checkpoint->pages;
     checkpoint->rounds++;
@@ -177,7 +188,7 @@ static void hold(struct ota_checkpoint *checkpoint)
 void ota_checkpoint_note(struct ota_checkpoint *checkpoint, int pages)
 {
     if (pages < OTA_WAL_SOFT_PAGES) {
-        return;
+        return; /* without a lock: most commits */
     }
     (void)pthread_mutex_lock(&checkpoint->lock);
     checkpoint->pages = pages;
@@ -210,6 +221,14 @@ int ota_checkpoint_pages(struct ota_checkpoint *checkpoint)
     int pages = checkpoint->pages;
     (void)pthread_mutex_unlock(&checkpoint->lock);
     return pages;
+}
+
+void ota_checkpoint_stats(struct ota_checkpoint *checkpoint, struct ota_store_stats *stats)
+{
+    (void)pthread_mutex_lock(&checkpoint->lock);
+    stats->checkpoints = checkpoint->rounds;
+    stats->checkpoint_us = checkpoint->took_us;
+    (void)pthread_mutex_unlock(&checkpoint->lock);
 }
 
 bool ota_checkpoint_is_behind(struct ota_checkpoint *checkpoint)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -257,6 +258,15 @@ enum ota_err ota_store_set_service_ms(struct ota_store *store, int64_t service_m
 bool ota_store_is_pressed(struct ota_store *store)
 {
     return ota_checkpoint_is_behind(store->checkpoint);
+}
+
+void ota_store_stats(struct ota_store *store, struct ota_store_stats *stats)
+{
+    char path[4096];
+    struct stat file;
+    ota_checkpoint_stats(store->checkpoint, stats);
+    (void)snprintf(path, sizeof path, "%s-wal", store->conn.path);
+    stats->wal_bytes = stat(path, &file) == 0 ? (int64_t)file.st_size : 0;
 }
 
 int64_t ota_store_bytes(struct ota_store *store)

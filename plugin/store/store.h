@@ -225,6 +225,14 @@ bool ota_store_is_pressed(struct ota_store *store);
 /* Bytes of the database file, without its WAL; -1 where that can't be told. */
 int64_t ota_store_bytes(struct ota_store *store);
 
+struct ota_store_stats {
+    int64_t wal_bytes; /* of the file */
+    uint64_t checkpoints;
+    int64_t checkpoint_us; /* that they took together */
+};
+
+void ota_store_stats(struct ota_store *store, struct ota_store_stats *stats);
+
 OTA_CHECKED enum ota_err ota_store_begin(struct ota_store *store, struct ota_error *error);
 OTA_CHECKED enum ota_err ota_store_commit(struct ota_store *store, struct ota_error *error);
 /* Never fails; fine without a transaction. */

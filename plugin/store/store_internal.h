@@ -225,6 +225,7 @@ void ota_checkpoint_pin(struct ota_checkpoint *checkpoint, bool pinned);
 /* Of the WAL at the last commit; 0 once all were copied. */
 int ota_checkpoint_pages(struct ota_checkpoint *checkpoint);
 /* Whether bulk work had better wait for it. */
+void ota_checkpoint_stats(struct ota_checkpoint *checkpoint, struct ota_store_stats *stats);
 bool ota_checkpoint_is_behind(struct ota_checkpoint *checkpoint);
 
 /* --- what one table's file does for another's --------------------------------------------------

@@ -205,3 +205,8 @@ int64_t ota_now_unix(void)
 {
     return atomic_load(&unix_ms);
 }
+
+int64_t ota_now_us(void)
+{
+    return ota_now_mono() * 1000;
+}
