@@ -7,6 +7,7 @@ OTA_MOSQUITTO      another broker's binary
 """
 import pytest
 
+import console_help
 import harness
 
 
@@ -49,6 +50,28 @@ def admin(ota):
 def device(ota):
     """device("product", "name") connects a device to the broker `ota`."""
     return ota.device
+
+
+@pytest.fixture
+def consoles(tmp_path, broker):
+    """consoles(option=value, …) starts a broker with a console (console_help.py)."""
+    made = []
+
+    def start(passwords=None, tls=None, config="", **options):
+        one = console_help.Console(tmp_path, passwords=passwords, tls=tls, **options)
+        made.append(one)
+        one.broker = broker(options=one.options, config=config)
+        return one
+
+    yield start
+    for one in made:
+        one.release()
+
+
+@pytest.fixture
+def console(consoles):
+    """The same with the default options."""
+    return consoles()
 
 
 @pytest.fixture(scope="session")
