@@ -162,7 +162,7 @@ int active(void)
 
 void wait_until_active(int count)
 {
-    for (int i = 0; i < 3000 && active() != count; i++) {
+    for (int i = 0; i < 6000 && active() != count; i++) {
         sleep_ms(10);
     }
     assert_int_equal(active(), count);
@@ -177,7 +177,7 @@ int present(void)
 
 void wait_until_present(int count)
 {
-    for (int i = 0; i < 3000 && present() != count; i++) {
+    for (int i = 0; i < 6000 && present() != count; i++) {
         sleep_ms(10);
     }
     assert_int_equal(present(), count);

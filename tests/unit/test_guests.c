@@ -263,6 +263,33 @@ static void test_waiting_to_be_read_is_not_slow(void **state)
     close_pair(&pair);
 }
 
+/* Who has closed, is told to go at the second look: what it sent before may be on its way to us. */
+static void test_closed_by_the_peer(void **state)
+{
+    (void)state;
+    for (int idle = 0; idle < 2; idle++) {
+        struct pair pair;
+        struct ota_link_traffic traffic = {0};
+
+        open_pair(&pair);
+        if (idle) {
+            ask(&pair, 7);
+            ota_guests_rest(pair.guests, &pair.guest, 0);
+            ota_guests_work(pair.guests, 0);
+        }
+        (void)shutdown(pair.client, SHUT_WR);
+        for (int ms = 0; ms < 10000 && !traffic.ended; ms++) {
+            assert_true(ota_link_look(pair.server, &traffic));
+            sleep_ms(1);
+        }
+        ota_guests_work(pair.guests, 1000);
+        assert_int_equal(present_of(pair.guests), 1);
+        ota_guests_work(pair.guests, 2000);
+        assert_int_equal(present_of(pair.guests), 0);
+        close_pair(&pair);
+    }
+}
+
 static void drain_client(struct pair *pair)
 {
     static char bytes[65536];
@@ -670,6 +697,7 @@ int main(void)
         cmocka_unit_test(test_cut_while_looked_at),
         cmocka_unit_test(test_slow_bodies),
         cmocka_unit_test(test_waiting_to_be_read_is_not_slow),
+        cmocka_unit_test(test_closed_by_the_peer),
         cmocka_unit_test(test_silent_streams_are_not_slow),
         cmocka_unit_test(test_two_for_the_last_place),
         cmocka_unit_test(test_the_last_place_among_the_busy),
