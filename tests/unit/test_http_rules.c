@@ -81,6 +81,7 @@ static void test_slow_before_dead(void **state)
     ota_pace_rest(&pace);
     assert_int_equal(ota_pace_look(&pace, &usual, 7000, 31000), OTA_PACE_FAIR);
     assert_int_equal(ota_pace_look(&pace, &usual, 7000, 40999), OTA_PACE_FAIR);
+    assert_int_equal(ota_pace_look(&pace, &usual, 13000, 131000), OTA_PACE_SLOW); /* a long slot */
 }
 
 /* --- addresses ------------------------------------------------------------------------------- */
