@@ -166,6 +166,24 @@ static void test_bodies(void **state)
     stop();
 }
 
+/* A head has ten seconds; a body has as long as it needs, above the floor. */
+static void test_a_body_takes_its_time(void **state)
+{
+    (void)state;
+    start(10);
+    int client = client_connect(port, 0);
+
+    client_say(client, POST "Content-Length: 5\r\n\r\nhe");
+    while (atomic_load(&bodies) == 0) {
+        (void)usleep(1000);
+    }
+    fake_broker_advance(11000);
+    (void)usleep(100000); /* some looks */
+    expect_said(client, "llo", 200, "POST 5 nobody");
+    (void)close(client);
+    stop();
+}
+
 /* Nobody's megabytes are taken in before it is known whose they are. */
 static void test_refused_before_the_body(void **state)
 {
@@ -261,6 +279,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bodies),
+        cmocka_unit_test(test_a_body_takes_its_time),
         cmocka_unit_test(test_refused_before_the_body),
         cmocka_unit_test(test_faulty_lengths),
         cmocka_unit_test(test_cookies),
