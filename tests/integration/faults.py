@@ -34,6 +34,9 @@ class Faults:
         self.write_errno = reason
         self.writes_left = after
 
+    def kill_at_write(self, after):
+        self.fail_writes(-1, after)
+
     def heal(self):
         self.writes_left = -1
         self.open_errno = 0

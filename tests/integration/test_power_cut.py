@@ -8,6 +8,7 @@ import pytest
 
 import campaign
 from faults import Faults
+from harness import Broker, BrokerDied
 from kill9_file import Found
 from kill9_run import Run, kill_again_and_again, make, run_campaign, short_rounds
 
@@ -57,6 +58,29 @@ def test_with_synchronous_normal_a_power_cut_takes_the_last_moments(broker, dura
     lost, acknowledged = lose(broker, campaign.seed(), durable)
     print(f"{lost} of {acknowledged} acknowledged versions are lost")
     assert lost > 0, "the test before shows nothing"
+
+
+@pytest.mark.slow_asan
+def test_the_power_goes_at_the_first_start(durable, tmp_path):
+    """At any write: there is a database or there is none, and the next start doesn't mind."""
+    told = set()
+    for after in (0, 1, 2, 5, 10, 20, 30, 40):
+        one = Broker(tmp_path / f"first{after}", options={"synchronous": "full"}, faults=durable())
+        one.faults.kill_at_write(after)
+        with pytest.raises(BrokerDied):
+            one.start()
+        one.faults.power_cut(one.db_path)
+        one.faults.heal()
+        since = len(one.log)
+        one.start()
+        told.add(any("is a new database" in line for line in one.log[since:]))
+        one.admin().call("createProduct", product="p")
+        one.kill9()
+        one.faults.power_cut(one.db_path)
+        one.start()
+        assert len(one.admin().call("listProducts")["products"]) == 1
+        one.close()
+    assert True in told, "it died too late each time"
 
 
 @pytest.mark.campaign

@@ -33,9 +33,9 @@ struct control {
     int64_t wall_ms;     /* added to the wall clock */
     int64_t mono_ms;     /* added to the monotonic clock of the broker's thread */
     int64_t writes_left; /* after so many writes they fail with write_errno; -1: never */
-    int64_t write_errno;
-    int64_t writes;     /* how many there were */
-    int64_t open_errno; /* of opening to write; 0: that works */
+    int64_t write_errno; /* -1: the process ends there */
+    int64_t writes;      /* how many there were */
+    int64_t open_errno;  /* of opening to write; 0: that works */
 };
 
 struct range {
@@ -231,6 +231,9 @@ static bool is_taken(int fd)
     }
     (void)__atomic_add_fetch(&state.control->writes, 1, __ATOMIC_RELAXED);
     int64_t left = __atomic_load_n(&state.control->writes_left, __ATOMIC_RELAXED);
+    if (left == 0 && state.control->write_errno < 0) {
+        _exit(137);
+    }
     if (left == 0) {
         errno = (int)state.control->write_errno;
         return false;
