@@ -131,6 +131,7 @@ enum ota_err ota_batches_update(struct ota_core *core, struct ota_batch *batch,
         ota_batch_fill_bucket(&change->row, core->service_ms); /* at the old rate */
         memcpy(change->row.name, row->name, sizeof change->row.name);
         change->row.rate_per_minute = row->rate_per_minute;
+        ota_bucket_fit(&change->row.bucket, row->rate_per_minute);
         change->row.max_in_flight = row->max_in_flight;
         change->row.threshold_percent = row->threshold_percent;
         change->row.threshold_min = row->threshold_min;

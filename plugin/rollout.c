@@ -177,10 +177,22 @@ static double surplus(const struct ota_bucket *bucket, int64_t passed, double a_
     return bucket->wanted ? (double)passed * a_second / 1000.0 : 0.0;
 }
 
+static double most_of(int64_t rate)
+{
+    double a_second = (double)rate / 60.0;
+    return a_second > 1.0 ? a_second : 1.0;
+}
+
+void ota_bucket_fit(struct ota_bucket *bucket, int64_t rate)
+{
+    double most = most_of(rate);
+    bucket->tokens = bucket->tokens < most ? bucket->tokens : most;
+}
+
 void ota_bucket_fill(struct ota_bucket *bucket, int64_t rate, int64_t service_now)
 {
     double a_second = (double)rate / 60.0;
-    double most = a_second > 1.0 ? a_second : 1.0;
+    double most = most_of(rate);
     int64_t passed = service_now - bucket->at;
     if (bucket->at == 0) {
         ota_bucket_begin(bucket, service_now);

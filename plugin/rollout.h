@@ -86,6 +86,8 @@ void ota_bucket_begin(struct ota_bucket *bucket, int64_t service_now);
 /* Fills it up for the time since; rate is per minute. Not called while the batch is paused. Where a
  * token was wanted, what is earned until this look is kept. */
 void ota_bucket_fill(struct ota_bucket *bucket, int64_t rate, int64_t service_now);
+/* What the bucket of another rate can't hold is gone. */
+void ota_bucket_fit(struct ota_bucket *bucket, int64_t rate);
 /* Time that passes without filling. */
 void ota_bucket_skip(struct ota_bucket *bucket, int64_t service_now);
 

@@ -216,6 +216,21 @@ static void test_a_new_rate_is_for_what_follows(void **state)
     batch_check(crowd);
 }
 
+/* What a smaller bucket can't hold is gone at once. */
+static void test_a_lower_rate(void **state)
+{
+    struct crowd *crowd = *state;
+    struct ota_batch_row row = batch_row(crowd);
+    row.rate_per_minute = 240;
+    crowd_add(crowd, 6, "1.0");
+    struct ota_batch *batch = batch_start(crowd, &row, NULL, NULL, 0);
+    run(crowd, 10000); /* four are in it */
+    set_rate(crowd, batch, 6);
+    crowd_connect(crowd, 0, 5);
+    fixture_tick(&crowd->fix, 0);
+    assert_int_equal(crowd_notices(), 1);
+}
+
 /* Without a rate there is no bucket; where one is set then, it begins with one. */
 static void test_a_first_rate(void **state)
 {
@@ -345,6 +360,7 @@ int main(void)
         TEST(test_the_bucket_of_one_that_was_paused_first),
         TEST(test_a_pause_by_itself_keeps_what_was_earned),
         TEST(test_a_new_rate_is_for_what_follows),
+        TEST(test_a_lower_rate),
         TEST(test_a_first_rate),
         TEST(test_nothing_is_sent_after_expiry),
         TEST(test_a_retry_goes_on_amid_expiry),

@@ -672,8 +672,12 @@ static void test_another_rate_keeps_what_is_there(void **state)
     (void)state;
     ota_bucket_fill(&bucket, 6000, 1000);
     assert_int_equal(tokens(&bucket), 7000);
-    ota_bucket_fill(&bucket, 120, 1001); /* as far as it fits */
+    ota_bucket_fit(&bucket, 480);
+    assert_int_equal(tokens(&bucket), 7000);
+    ota_bucket_fit(&bucket, 120); /* as far as it fits */
     assert_int_equal(tokens(&bucket), 2000);
+    ota_bucket_fit(&bucket, 6);
+    assert_int_equal(tokens(&bucket), 1000);
 }
 
 /* Who waits takes the token as it comes, though nobody looks until a tick later; where nobody waits

@@ -44,7 +44,7 @@ static struct ota_batch_row full_row(int64_t product)
         .open_stages = 2,
         .known_failures = 6,
         .known_successes = 7,
-        .bucket = {0.625, 123456},
+        .bucket = {.tokens = 0.625, .at = 123456},
     };
 }
 
