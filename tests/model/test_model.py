@@ -6,7 +6,8 @@ a few hundred lines (model.py, admin.py): both have to say the same after each o
     scripts/test model                 the short form
     scripts/campaign model [EVENTS]    the long one; OTA_SEED as of an earlier run
     test_model.py SEED [EVENTS]        one game, and where it fails, the shortest one found that does
-    test_model.py FILE                 plays the events of a file, one a line
+    test_model.py FILE                 plays the events of a file, one a line (games/ has those
+                                       that once differed)
 """
 import json
 import os
@@ -420,6 +421,13 @@ def test_random_events_do_what_the_model_does(seed):
     one_game(seed, EVENTS)
 
 
+@pytest.mark.parametrize("file", sorted((Path(__file__).parent / "games").glob("*.jsonl")),
+                         ids=lambda file: file.stem)
+def test_what_once_differed(file):
+    difference = play(read(file))[1]
+    assert difference is None, difference
+
+
 @pytest.mark.campaign
 def test_model():
     seed = campaign.seed()
@@ -429,11 +437,14 @@ def test_model():
     campaign.record("model", count, f"ok: no difference (OTA_SEED={seed})")
 
 
+def read(file):
+    return [json.loads(line) for line in Path(file).read_text(encoding="utf-8").split("\n")
+            if line.startswith("{")]
+
+
 def main(arguments):
     if os.path.exists(arguments[0]):
-        with open(arguments[0], encoding="utf-8") as file:
-            events = [json.loads(line) for line in file if line.startswith("{")]
-        difference = play(events)[1]
+        difference = play(read(arguments[0]))[1]
         print(difference or "no difference")
         return difference is not None
     try:
