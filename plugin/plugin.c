@@ -94,6 +94,9 @@ OTA_SLOW_PATH static int on_dollar_acl(struct plugin *plugin,
         }
         plugin->acl_passed = event->client;
     }
+    if (op == OTA_ACCESS_RECEIVE && event->retain) {
+        return MOSQ_ERR_ACL_DENIED; /* nothing of ours is retained: it is older than our plugin */
+    }
     if (op == OTA_ACCESS_RECEIVE && plugin->acl_passed != NULL &&
         (topic.kind == OTA_TOPIC_REPORT || topic.kind == OTA_TOPIC_CONTROL)) {
         /* no MESSAGE came between: a will, delayed or of a session that was taken over, whose
