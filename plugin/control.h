@@ -35,6 +35,7 @@ struct ota_surroundings {
     const char *backup_dir; /* NULL or "": no backups */
     const void *backup;     /* the one that runs, or NULL */
     uint64_t shadowed;      /* messages on our topics that another plugin let in before us */
+    char before[64];        /* the plugin that is loaded before ours, or "" */
     bool identity_none;
 };
 

@@ -10,6 +10,7 @@
 
 #include "broker.h"
 #include "broker_thread.h"
+#include "neighbours.h"
 #include "presence.h"
 #include "service.h"
 
@@ -315,6 +316,18 @@ static enum ota_err read_options(struct mosquitto_opt *options, int count, struc
     return err;
 }
 
+/* A subscriber or a will that it lets in leaves us no trace: so it is said before there is one. */
+static void look_around(struct plugin *plugin)
+{
+    struct ota_surroundings *around = &plugin->service.around;
+    if (ota_neighbours_before(around->before, sizeof around->before)) {
+        ota_log(OTA_LOG_WARNING,
+                "%s is loaded before us, and what it decides about our topics counts: put the "
+                "plugin line of mosquitto_ota.so first in mosquitto.conf",
+                around->before);
+    }
+}
+
 OTA_EXPORT int mosquitto_plugin_version(int count, const int *versions)
 {
     for (int i = 0; i < count; i++) {
@@ -361,6 +374,7 @@ OTA_EXPORT int mosquitto_plugin_init(mosquitto_plugin_id_t *identifier, void **u
         return rc;
     }
     *userdata = plugin;
+    look_around(plugin);
     ota_log(OTA_LOG_NOTICE, "version " OTA_VERSION ", %u devices, %u unfinished tasks, %s",
             plugin->service.core.fleet.device_count, plugin->service.core.fleet.task_count,
             plugin->service.options.db_path);

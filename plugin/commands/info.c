@@ -11,8 +11,15 @@ json_t *ota_info_warnings(const struct ota_surroundings *around)
         (void)json_array_append_new(
             warnings, json_string("device_identity is none: any client may speak for any device"));
     }
+    char text[200];
+    if (around->before[0] != '\0') {
+        (void)snprintf(text, sizeof text,
+                       "%s is loaded before mosquitto_ota, and what it decides about our topics "
+                       "counts: put our plugin line first",
+                       around->before);
+        (void)json_array_append_new(warnings, json_string(text));
+    }
     if (around->shadowed > 0) {
-        char text[200];
         (void)snprintf(text, sizeof text,
                        "%llu messages on our topics were let in by a plugin that is loaded before "
                        "mosquitto_ota: put our plugin line first",
