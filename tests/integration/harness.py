@@ -56,12 +56,12 @@ class Broker:
 
     def __init__(
         self, folder, options=None, config="", acl=None, users=None, tls=None, plugin=True,
-        faults=None,
+        faults=None, before="",
     ):
-        """options: plugin_opt_* by name, None leaves one out; config: more lines; acl: the text of
-        an acl_file; users: {name: password}, else any name is let in without a password; tls: a
-        Certificates for a second listener that takes names from certificates; faults: a
-        faults.Faults, to be loaded before the broker."""
+        """options: plugin_opt_* by name, None leaves one out; config: more lines; before: lines
+        that stand before our plugin's; acl: the text of an acl_file; users: {name: password}, else
+        any name is let in without a password; tls: a Certificates for a second listener that takes
+        names from certificates; faults: a faults.Faults, to be loaded before the broker."""
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
@@ -69,6 +69,7 @@ class Broker:
         self.tls_port = free_port() if tls else None
         self.tls = tls
         self.config = config
+        self.before = before
         self.acl = acl
         self.users = users
         self.plugin = plugin
@@ -220,6 +221,7 @@ class Broker:
         lines += ["per_listener_settings false", "set_tcp_nodelay true"]
         if os.geteuid() == 0:
             lines.append("user root")  # the plugin may lie where user mosquitto can't read
+        lines.append(self.before)
         if self.plugin:
             lines.append(f"plugin {PLUGIN}")
             lines += [f"plugin_opt_{k} {v}" for k, v in self.options.items() if v is not None]

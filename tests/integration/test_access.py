@@ -9,11 +9,10 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+import dynsec
 import harness
 from harness import CONTROL, CONTROL_RESPONSE, ControlError
 from steps import OLD, devices, ours, refused, round_trip, stock, upgrade
-
-DYNSEC = "/usr/lib/x86_64-linux-gnu/mosquitto_dynamic_security.so"
 
 VERSION = {"type": "report_version", "report": {"version": OLD}}
 CREATE = {"commands": [{"command": "createProduct", "product": "evil"}]}
@@ -587,41 +586,14 @@ def test_without_acl_file_the_fallback_decides(broker):
 # -- with dynamic-security ------------------------------------------------------------------------
 
 
-def dynsec_config(folder):
-    folder.mkdir()
-    path = folder / "dynsec.json"
-    subprocess.run(
-        ["mosquitto_ctrl", "dynsec", "init", path, "boss", "secret"], check=True, timeout=30,
-        stdout=subprocess.DEVNULL,
-    )
-    return f"plugin {DYNSEC}\nplugin_opt_config_file {path}\n"
-
-
-def dynsec_add(broker, clients, acls=()):
-    """Adds clients (password: secret) with one role that has these ACLs."""
-    boss = broker.client("boss", password="secret")
-    topic = "$CONTROL/dynamic-security/v1"
-    assert boss.subscribe(topic + "/response") == 0
-    rules = [{"acltype": kind, "topic": to, "allow": True, "priority": 0} for kind, to in acls]
-    commands = [{"command": "createRole", "rolename": "some", "acls": rules}]
-    commands += [
-        {"command": "createClient", "username": name, "password": "secret",
-         "roles": [{"rolename": "some"}]} for name in clients
-    ]
-    boss.publish(topic, {"commands": commands})
-    answer = json.loads(boss.wait_message(lambda m: m.topic.endswith("/response")).payload)
-    assert not [r for r in answer["responses"] if "error" in r], answer
-    return boss
-
-
 OPEN = [("publishClientSend", "open/#"), ("subscribePattern", "open/#"),
         ("publishClientSend", "round-trip/#"), ("subscribePattern", "round-trip/#")]
 
 
 def test_dynamic_security_after_ours_decides_about_foreign_topics(broker, tmp_path):
-    one = broker(config=dynsec_config(tmp_path / "dynsec"), options={"acl_fallback": None})
-    boss = dynsec_add(one, ["alice", "p/d", "p/other", "admin", "viewer"], OPEN)
-    login = {"password": "secret"}
+    one = broker(config=dynsec.config(tmp_path / "dynsec"), options={"acl_fallback": None})
+    boss = dynsec.add(one, ["alice", "p/d", "p/other", "admin", "viewer"], OPEN)
+    login = {"password": dynsec.PASSWORD}
     alice = one.client("alice", **login)
     assert alice.subscribe("open/a") == 0 and alice.subscribe("closed/a") >= 128
     alice.publish("open/a", b"x")
@@ -647,16 +619,16 @@ def test_dynamic_security_after_ours_decides_about_foreign_topics(broker, tmp_pa
 
 def test_dynamic_security_before_ours_is_noticed_and_opens_no_command(broker, tmp_path):
     lines = "\n".join(
-        [dynsec_config(tmp_path / "dynsec"), f"plugin {harness.PLUGIN}", "plugin_opt_admins admin",
+        [dynsec.config(tmp_path / "dynsec"), f"plugin {harness.PLUGIN}", "plugin_opt_admins admin",
          f"plugin_opt_db_path {tmp_path}/ota.db", "plugin_opt_download_listen off"]
     )
     one = broker(plugin=False, config=lines)
     rules = [("publishClientSend", "$ota/#"), ("publishClientSend", "$CONTROL/ota/#"),
              ("subscribePattern", "$CONTROL/ota/#"), ("publishClientReceive", "$CONTROL/ota/#")]
-    dynsec_add(one, ["alice", "p/d", "admin"], rules + OPEN)
-    admin = one.admin(password="secret")
+    dynsec.add(one, ["alice", "p/d", "admin"], rules + OPEN)
+    admin = one.admin(password=dynsec.PASSWORD)
     admin.call("createProduct", product="p")
-    alice = one.client("alice", password="secret")
+    alice = one.client("alice", password=dynsec.PASSWORD)
     alice.subscribe(CONTROL_RESPONSE)
     alice.publish(CONTROL, CREATE)
     for topic in NOBODYS_TOPICS + ["$ota/report/p/d"]:
@@ -671,4 +643,4 @@ def test_dynamic_security_before_ours_is_noticed_and_opens_no_command(broker, tm
     shadowed = admin.call("listAudit", action="shadowing")["entries"]
     assert {row["user"] for row in shadowed} == {"admin", "alice"}
     assert "commands" in {row["target"] for row in shadowed}
-    one.device("p", "d", password="secret", subscribe=False).report_version(OLD)
+    one.device("p", "d", password=dynsec.PASSWORD, subscribe=False).report_version(OLD)

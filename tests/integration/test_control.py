@@ -5,70 +5,14 @@ import time
 
 import pytest
 
+import matrix
 from clients import CONTROL, CONTROL_RESPONSE
 from control_help import LISTS, announce, bulk, command_rows, read_all, refuse, request_id
 
-# What control-api.md promises: command, role, fields ("?" optional). The product's own table is
-# compared with this one.
-PROMISED = """
-createProduct        admin    product description?
-updateProduct        admin    product description
-deleteProduct        admin    product force?
-listProducts         viewer   limit? cursor?
-addFirmware          admin    product version filename size sha256 description? order? signature?
-uploadFirmwareBlock  admin    upload offset data
-commitFirmware       admin    upload
-abortFirmware        admin    upload
-listFirmware         viewer   product limit? cursor?
-getFirmware          viewer   product version
-deleteFirmware       admin    product version
-createDevice         admin    product device description? tags?
-updateDevice         operator product device description? tags? hold?
-deleteDevice         admin    product device
-getDevice            viewer   product device
-listDevices          viewer   product version? online? tag? prefix? gateway? limit? cursor?
-listDeviceHistory    viewer   product device limit? cursor?
-explainDevice        viewer   product device
-listVersions         viewer   product limit? cursor?
-upgradeDevice        operator product device version timeoutSeconds? retry? override? reinstall? \
-allowDowngrade?
-listTasks            viewer   product? batch? device? version? status? limit? cursor?
-getTask              viewer   task
-cancelTask           operator task
-retryTask            operator task
-createBatch          operator product version target? name? stages? ratePerMinute? maxInFlight? \
-failureThreshold? gate? retry? timeoutSeconds? startAt? expireAt? mode? override? reinstall? \
-allowDowngrade? draft? dryRun?
-addBatchDevices      operator batch devices
-startBatch           operator batch
-updateBatch          operator batch name? ratePerMinute? maxInFlight? failureThreshold? expireAt?
-listBatches          viewer   product? state? limit? cursor?
-getBatch             viewer   batch
-pauseBatch           operator batch
-resumeBatch          operator batch
-advanceBatch         operator batch
-cancelBatch          operator batch running?
-retryBatch           operator batch
-getStats             viewer   product? batch?
-listAudit            admin    since? user? action? limit? cursor?
-backup               admin    name?
-getInfo              viewer
-"""  # fmt: skip
-
 ROLES = {"viewer": 1, "operator": 2, "admin": 3}
 USERS = {"viewer": "viewer", "op": "operator", "admin": "admin"}
-READS = {
-    name for name in PROMISED.split() if name.startswith(("list", "get", "explain"))
-}  # fmt: skip
-
-
-def promised():
-    for line in PROMISED.strip().splitlines():
-        name, role, *fields = line.split()
-        yield name, role, {field.rstrip("?"): not field.endswith("?") for field in fields}
-
-
-COMMANDS = {name: (role, fields) for name, role, fields in promised()}
+COMMANDS = matrix.commands()
+READS = {name for name in COMMANDS if name.startswith(("list", "get", "explain"))}
 
 GOOD = {
     "product": "p",

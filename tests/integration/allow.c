@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A plugin that lets everybody do everything, as somebody else's might: what it leads to before
+ * ours and after ours. plugin_opt_only publish, subscribe or receive: decides about that alone.
+ */
+#include <mosquitto.h>
+#include <mosquitto_broker.h>
+#include <mosquitto_plugin.h>
+
+#include <string.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+static mosquitto_plugin_id_t *id;
+static int only;
+
+static int on_acl_check(int kind, void *data, void *userdata)
+{
+    const struct mosquitto_evt_acl_check *event = data;
+    (void)kind;
+    (void)userdata;
+    return only == 0 || event->access == only ? MOSQ_ERR_SUCCESS : MOSQ_ERR_PLUGIN_DEFER;
+}
+
+EXPORT int mosquitto_plugin_version(int count, const int *versions)
+{
+    (void)count;
+    (void)versions;
+    return MOSQ_PLUGIN_VERSION;
+}
+
+EXPORT int mosquitto_plugin_init(mosquitto_plugin_id_t *identifier, void **userdata,
+                                 struct mosquitto_opt *options, int count)
+{
+    (void)userdata;
+    id = identifier;
+    for (int i = 0; i < count; i++) {
+        if (strcmp(options[i].key, "only") == 0) {
+            only = strcmp(options[i].value, "publish") == 0     ? MOSQ_ACL_WRITE
+                   : strcmp(options[i].value, "subscribe") == 0 ? MOSQ_ACL_SUBSCRIBE
+                                                                : MOSQ_ACL_READ;
+        }
+    }
+    return mosquitto_callback_register(id, MOSQ_EVT_ACL_CHECK, on_acl_check, NULL, NULL);
+}
+
+EXPORT int mosquitto_plugin_cleanup(void *userdata, struct mosquitto_opt *options, int count)
+{
+    (void)userdata;
+    (void)options;
+    (void)count;
+    return mosquitto_callback_unregister(id, MOSQ_EVT_ACL_CHECK, on_acl_check, NULL);
+}
