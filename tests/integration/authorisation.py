@@ -443,7 +443,10 @@ class Stage:
 
     def judge_warnings(self):
         """That another plugin decides before ours is said, by the log and by getInfo."""
-        warnings = self.admin.call("getInfo")["warnings"]
+        info = self.admin.call("getInfo")
+        warnings = info["warnings"]
+        if not self.others and not {"identity", "retained", "will"} <= info["refusedReports"].keys():
+            self.differ("what was refused isn't counted:", info["refusedReports"])
         said = any("plugin line first" in text for text in warnings)
         logged = any("put the plugin line of mosquitto_ota.so first" in line
                      for line in self.broker.log)

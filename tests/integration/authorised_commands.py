@@ -112,6 +112,9 @@ class Commands:
         self._numbers = itertools.count(1)
 
     def play(self):
+        if sorted(name for name, _ in self.rows) != sorted(ROLE_OF):
+            self.stage.differ("commands that are not played, or unknown:",
+                              set(ROLE_OF) ^ {name for name, _ in self.rows})
         before = read_all(self.stage.admin)
         for who in matrix.WHO:
             self._try_door("mqtt", who, self._ask_mqtt)
@@ -151,8 +154,9 @@ class Commands:
         for (name, _), response in itertools.zip_longest(asked, responses or []):
             code = (response or {}).get("code")
             wanted = "invalid_request" if self._may(door, who, name) else "forbidden"
-            if code != wanted or response.get("command") != name:
-                self.stage.differ(f"{who} runs {name} by {door}: {code}, should be {wanted}")
+            field = {"invalid_request": "bogus"}.get(wanted)  # forbidden names none
+            if code != wanted or (response["command"], response.get("field")) != (name, field):
+                self.stage.differ(f"{who} runs {name} by {door}: {response}, should be {wanted}")
 
     def _shut_door(self, door, who, push):
         """A door through which no command may come."""

@@ -4,8 +4,8 @@ import json
 import subprocess
 
 from common import DYNSEC
+from matrix import PASSWORD
 
-PASSWORD = "secret"
 TOPIC = "$CONTROL/dynamic-security/v1"
 
 

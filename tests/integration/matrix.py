@@ -38,6 +38,7 @@ $ota/report/p/d               d        .         d    d      d     d       .|~  
 $ota/report/p/other           .        .         .    .      .     .       .|~   .|~   .|~   .|~
 $ota/report/p/d/x             .        .         .    .      .     .       .|~   .|~   .|~   .|~
 $ota/report/p                 .        .         .    .      .     .       .|~   .|~   .|~   .|~
+$ota/report//d                .        .         .    .      .     .       .|~   .|~   .|~   .|~
 $ota/report                   .        .         .    .      .     .       .|~   .|~   .|~   .|~
 $ota/update/p/d               .        .         .    .      .     .       .|~   .|~   .|~   .|~
 $ota/update/p/other           .        .         .    .      .     .       .|~   .|~   .|~   .|~
@@ -46,6 +47,7 @@ $ota/block/p/other/1/0        .        .         .    .      .     .       .|~  
 $ota/event/p                  .        .         .    .      .     .       .|~   .|~   .|~   .|~
 $ota/event/p/d                .        .         .    .      .     .       .|~   .|~   .|~   .|~
 $ota                          .        .         .    .      .     .       .|~   .|~   .|~   .|~
+$ota/                         .        .         .    .      .     .       .|~   .|~   .|~   .|~
 $ota/nothing                  .        .         .    .      .     .       .|~   .|~   .|~   .|~
 $gateway/operation/p/d        .        .         .    .      .     .       .|~   .|~   .|~   .|~
 $gateway/operation/result/p/d .        .         .    .      .     .       .|~   .|~   .|~   .|~
@@ -68,10 +70,14 @@ $ota/update/p/+                .|=       .|=       .      .|!       x
 $ota/update/p/#                .|=       .|=       .      .|!       x
 $ota/update/p/d/#              .|=       .|=       .      .|!       x
 $ota/update/p/d/+              .|=       .|=       .      .         x
+$ota/update/p/d/               .|=       .|=       .      .         x
+$ota/update//d                 .|=       .|=       .      .         x
 $ota/update                    .|=       .|=       .      .         x
 $ota/block/p/d/#               d|=       .|=       .      .|!       x
 $ota/block/p/d/1/0             .|=       .|=       .      .|!       x
+$ota/block/p/d/+/+             .|=       .|=       .      .|!       x
 $ota/block/p/other/#           .|=       .|=       .      .|!       x
+$ota/block/p/other/+/+         .|=       .|=       .      .|!       x
 $ota/block/p/+/#               .|=       .|=       .      .|!       x
 $ota/block/#                   .|=       .|=       .      .|!       x
 $ota/event/p/d                 voa|!     voa|!     voa|!  .|!       x
@@ -87,8 +93,10 @@ $ota/+/p/d                     .|!       .|!       .|!    .|!       x
 $ota/+/+/+                     .|!       .|!       .|!    .|!       x
 $ota/+/#                       .|!       .|!       .|!    .|!       x
 $ota                           .|=       .|=       .      .|!       x
+$ota/                          .|=       .|=       .      .|!       x
 $ota/nothing                   .|=       .|=       .      .|!       x
 $gateway/#                     .|=       .|=       .      .|!       x
+$gateway/operation/#           .|=       .|=       .      .|!       x
 $gateway/+/p/d                 .|=       .|=       .      .|!       x
 $gateway/operation/p/d         .|=       .|=       .      .|!       x
 $gateway/operation/result/p/d  .|=       .|=       .      .|!       x

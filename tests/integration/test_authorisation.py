@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The authorisation matrix: contract 4 in every row, whatever other plugins and ACLs say. What is
 expected stands in matrix.py; authorisation.py plays it."""
+import subprocess
+
 import pytest
+from paho.mqtt.client import topic_matches_sub
 
 import authorisation
 import authorised_commands
 import dynsec
 import harness
 import matrix
-from common import ALLOW
+from common import ALLOW, free_port, release_port
+from control_help import command_rows
 
 EVERYTHING = ("#", "$ota/#", "$CONTROL/#", "$gateway/#")
 LINES = "".join(f"topic readwrite {topic}\n" for topic in EVERYTHING)
@@ -44,10 +48,19 @@ def remote(tmp_path_factory):
     one.close()
 
 
+def people(path):
+    """A password file for the console: everybody who has a name."""
+    names = filter(None, matrix.WHO.values())
+    path.write_text("".join(f"{name}:{matrix.PASSWORD}\n" for name in names))
+    subprocess.run(["mosquitto_passwd", "-U", path], check=True, timeout=60)
+    return path
+
+
 @pytest.fixture
 def stage(broker, remote, retained, tmp_path):
     """stage(name of a set-up)"""
     made = []
+    console_port = free_port()
 
     def set_up(name):
         other, _, place = name.partition(" ")
@@ -62,8 +75,12 @@ def stage(broker, remote, retained, tmp_path):
             lines[place] += f"plugin {ALLOW}\n" + f"plugin_opt_only {only}\n" * bool(only)
         if bridged:
             lines["after"] += authorisation.bridges(remote, tag)
+        options = {"acl_fallback": None, "backup_dir": tmp_path}
+        if authorised_commands.HAS_CONSOLE:
+            options["console_listen"] = f"127.0.0.1:{console_port}"
+            options["password_file"] = people(tmp_path / "people")
         one = broker(
-            options={"acl_fallback": None, "backup_dir": tmp_path},
+            options=options,
             before=lines["before"], config=lines["after"],
             acl=None if other in ("allow-all", "dynsec") else GENEROUS,
         )
@@ -71,11 +88,39 @@ def stage(broker, remote, retained, tmp_path):
             dynsec.add(one, [*filter(None, matrix.WHO.values()), "p/other"], RIGHTS, anonymous=True)
         made.append(authorisation.Stage(
             one, matrix.SETUPS[name], other == "dynsec", remote if bridged else None, tag))
+        made[0].console_port = console_port
         return made[0]
 
     yield set_up
     for one in made:
         one.close()
+    release_port(console_port)
+
+
+def test_every_command_has_a_row():
+    """A new command needs one in matrix.COMMANDS, and one in authorised_commands.prepare."""
+    found = {(row["command"], row["role"]) for row in command_rows()}
+    assert found == {(name, role) for name, (role, _) in matrix.commands().items()}
+
+
+def test_the_table_keeps_contract_4():
+    """Nobody but a device about itself and a role with its commands and events."""
+    for topic, ways in authorisation.PUBLISH.items():
+        may = {"$ota/report/p/d": "d", "$CONTROL/ota/v1": "voa"}.get(topic, "")
+        for way, cell in ways.items():
+            who = matrix.expected(cell, False).strip(".")
+            assert set(who) <= set(may) and not (who and way in ("will", "kept", "late", "lost"))
+            assert matrix.expected(cell, True) in (".", "~", who)
+    for topic, columns in authorisation.SUBSCRIBE.items():
+        own = topic in ("$ota/update/p/d", "$ota/block/p/d/#")
+        for_roles = topic.startswith(("$ota/event", "$ota/report", "$CONTROL/ota/"))
+        may = "d" if own else "voa" if for_roles else "" if topic[0] == "$" else "yndvoa"
+        for column in ("exact", "shared", "heir"):
+            assert set(matrix.expected(columns[column], False).strip(".")) <= set(may), topic
+        assert matrix.expected(columns["retained"], False) == "."
+        hears = any(topic_matches_sub(topic, at) for at in ("$ota/event/p", "$ota/report/p/d",
+                                                            "$ota/event/p/d"))
+        assert (matrix.expected(columns["exact"], True) == "!") == hears, topic
 
 
 @pytest.mark.parametrize("name", matrix.SETUPS)
