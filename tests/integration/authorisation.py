@@ -444,9 +444,9 @@ class Stage:
     def judge_warnings(self):
         """That another plugin decides before ours is said, by the log and by getInfo."""
         info = self.admin.call("getInfo")
-        warnings = info["warnings"]
-        if not self.others and not {"identity", "retained", "will"} <= info["refusedReports"].keys():
-            self.differ("what was refused isn't counted:", info["refusedReports"])
+        warnings, counted = info["warnings"], info["refusedReports"]
+        if not self.others and not {"identity", "retained", "will"} <= counted.keys():
+            self.differ("what was refused isn't counted:", counted)
         said = any("plugin line first" in text for text in warnings)
         logged = any("put the plugin line of mosquitto_ota.so first" in line
                      for line in self.broker.log)

@@ -94,6 +94,9 @@ def stage(broker, remote, retained, tmp_path):
     yield set_up
     for one in made:
         one.close()
+        # Mosquitto 2.0.11 reads beyond a client's user name when it saves sessions at its end
+        # (AddressSanitizer, persist__chunk_client_write_v6). Nothing need be saved.
+        one.broker.kill9()
     release_port(console_port)
 
 
