@@ -12,15 +12,12 @@ import urllib.request
 
 import matrix
 from clients import CONTROL, CONTROL_RESPONSE
-from common import PLUGIN, TIMEOUT
+from common import TIMEOUT
 from control_help import announce, read_all, send_blocks
 
 DOORS = matrix.rows(matrix.DOORS)
 ROLE_OF = {name: role for name, (role, _) in matrix.commands().items()}
 CONTENT = b"firmware"
-
-# The rows of the door http wait for the option.
-HAS_CONSOLE = b"console_listen" in PLUGIN.read_bytes()
 
 
 def prepare(admin, device):
@@ -121,8 +118,7 @@ class Commands:
             self._shut_door("will", who, self._leave_will)
             if self.stage.remote:
                 self._shut_door("bridge", who, self._send_over_bridge)
-            if HAS_CONSOLE:
-                self._try_door("http", who, self._ask_http)
+            self._try_door("http", who, self._ask_http)
         if self.stage.remote:
             self.stage.wait_bridges()
         self._settle()

@@ -112,8 +112,8 @@ $CONTROL/+/v1/response         .|=       .|=       .      .|!       x
 """
 
 # By which door whose commands run. A role that is too low is told `forbidden`; by a door that is
-# shut, and without a role, there is no answer at all. http: POST /api/v1/control with a password;
-# played as soon as the plugin has the option console_listen.
+# shut, and without a role, there is no answer at all (http: 401 or 403). http: POST /api/v1/control
+# with a password.
 DOORS = """
 commands of  mqtt  will  bridge  http
 viewer       voa   .     .       voa

@@ -75,13 +75,13 @@ def stage(broker, remote, retained, tmp_path):
             lines[place] += f"plugin {ALLOW}\n" + f"plugin_opt_only {only}\n" * bool(only)
         if bridged:
             lines["after"] += authorisation.bridges(remote, tag)
-        options = {"acl_fallback": None, "backup_dir": tmp_path}
-        if authorised_commands.HAS_CONSOLE:
-            options["console_listen"] = f"127.0.0.1:{console_port}"
-            options["password_file"] = people(tmp_path / "people")
+        options = {
+            "acl_fallback": None, "backup_dir": tmp_path,
+            "console_listen": f"127.0.0.1:{console_port}",
+            "password_file": people(tmp_path / "people"),
+        }
         one = broker(
-            options=options,
-            before=lines["before"], config=lines["after"],
+            options=options, before=lines["before"], config=lines["after"],
             acl=None if other in ("allow-all", "dynsec") else GENEROUS,
         )
         if other == "dynsec":
