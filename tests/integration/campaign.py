@@ -27,11 +27,17 @@ def _first_line(*command):
     return (run.stdout + run.stderr).strip().partition("\n")[0]
 
 
+def _commit():
+    """What was run. The rows that runs add don't make it another thing."""
+    changed = _first_line("git", "status", "--porcelain", "--", ".", ":!docs/reliability.md")
+    return _first_line("git", "rev-parse", "--short", "HEAD") + ("-dirty" if changed else "")
+
+
 def record(name, number, result):
     """Adds the row of a run that was really made to docs/reliability.md."""
     machine = f"{os.cpu_count()} cores, {platform.system()} {platform.release().split('-')[0]}"
-    row = [time.strftime("%Y-%m-%d"), _first_line("git", "describe", "--always", "--dirty"), name,
-           str(number), f"{machine}; {_first_line(MOSQUITTO, '-h')}", result]
+    row = [time.strftime("%Y-%m-%d"), _commit(), name, str(number),
+           f"{machine}; {_first_line(MOSQUITTO, '-h')}", result]
     lines = RELIABILITY.read_text().split("\n")
     at = lines.index("|---|---|---|---|---|---|", lines.index("## Results")) + 1
     while lines[at].startswith("|"):
