@@ -80,21 +80,24 @@ static bool is_right(struct wal *wal, const unsigned char *frame)
     return true;
 }
 
-/* Whether a commit of this round stands behind a frame that isn't right. What was rolled back
- * leaves frames as well, but no commit. */
+/*
+ * Whether a whole transaction of this round stands behind the one with the first frame that isn't
+ * right. When the power goes, the last one may be there by halves; what was rolled back leaves
+ * frames as well, but no commit.
+ */
 static bool loses_commits(struct wal *wal, unsigned char *frame)
 {
     size_t size = FRAME_HEADER + wal->page_size;
     off_t at = HEADER_SIZE;
     bool right = true;
-    for (; pread(wal->fd, frame, size, at) == (ssize_t)size; at += (off_t)size) {
-        if (right) {
-            right = is_right(wal, frame);
-        } else if (is_of_this_round(wal, frame) && word_at(frame + 4) != 0) {
-            return true;
+    int commits = 0;
+    for (; pread(wal->fd, frame, size, at) == (ssize_t)size && commits < 2; at += (off_t)size) {
+        right = right && is_right(wal, frame);
+        if (!right && is_of_this_round(wal, frame) && word_at(frame + 4) != 0) {
+            commits++;
         }
     }
-    return false;
+    return commits == 2;
 }
 
 bool ota_wal_is_damaged(const char *path)

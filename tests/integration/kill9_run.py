@@ -65,6 +65,8 @@ class Run:
 
     async def check(self):
         """Right after a restart; then whatever was under way is sent again."""
+        said = [line for line in self.broker.log if "was damaged" in line]
+        assert not said, f"a kill and a power cut damage nothing: {said}"
         found = self.look()
         self.steerer.note_paused(found)
         await check_memory(self.commands, found.devices)

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -85,14 +86,35 @@ static void test_damaged_wal(void **state)
     free(bytes);
 }
 
-/* The last frame of all is the last commit: nothing stands behind it, as after a crash. */
+/* Nothing stands behind the last transaction: when the power goes it may be there by halves. */
 static void test_wal_damaged_at_its_end(void **state)
 {
     struct store_fixture *fix = *state;
     size_t len = 0;
     char *bytes = leave_wal(fix, &len);
-    bytes[len - WAL_FRAME + 1000]++;
+    bytes[len - 1000]++;
     open_with_wal(fix, bytes, len, 4, false);
+    bytes[len - 1000]--;
+    fix_close(fix);
+    bytes[len - WAL_FRAME - 1000]++;
+    open_with_wal(fix, bytes, len, 4, false);
+    bytes[len - WAL_FRAME - 1000]--;
+    free(bytes);
+}
+
+/* The one before the last is another matter. */
+static void test_wal_damaged_before_its_end(void **state)
+{
+    struct store_fixture *fix = *state;
+    size_t len = 0;
+    char *bytes = leave_wal(fix, &len);
+    size_t at = len;
+    for (int commits = 0; commits < 2; at -= WAL_FRAME) {
+        static const char none[4];
+        commits += memcmp(bytes + at - WAL_FRAME + 4, none, sizeof none) != 0;
+    }
+    bytes[at + 1000]++;
+    open_with_wal(fix, bytes, len, 3, true);
     free(bytes);
 }
 
@@ -106,6 +128,7 @@ int main(void)
         TEST(test_damaged_wal_header),
         TEST(test_damaged_wal),
         TEST(test_wal_damaged_at_its_end),
+        TEST(test_wal_damaged_before_its_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
