@@ -50,15 +50,19 @@ class Scene:
         self.foreign.publish("a/b", b"x")
         self.foreign.wait_message(lambda m: m.topic == "a/b", since=since)
 
+    def last_url(self):
+        return self.device.updates("update_firmware")[-1]["url"]
+
     def all_goes_on(self):
         """Reports, commands, downloads, notices."""
         self.foreign_goes_on()
-        since = len(self.device.messages)
         self.device.report_progress("downloading", 1, NEW)
         assert ask(self.url).body == self.content
         self.device.report_progress("fail", code=-1, version=NEW)
         self.admin.call("retryTask", task=self.task)
-        self.url = self.device.wait_notice(since=since)["url"]
+        old = self.url
+        self.device.wait_for(lambda: self.last_url() != old, TIMEOUT, "notice of the new attempt")
+        self.url = self.last_url()
         assert self.admin.task(self.task)["status"] == "message_sent"
         assert self.admin.task(self.waiting)["status"] == "device_offline"
 
