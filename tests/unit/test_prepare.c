@@ -748,6 +748,7 @@ static void test_it_ends_only_by_an_admin_or_its_time(void **state)
     crowd_reports(crowd, 0, "2.0");
     run(crowd, 600000);
     assert_string_equal(batch_stands(batch), "running");
+    assert_int_equal(crowd->fix.product->continuous, 1);
     batch->row.expire_at = ota_now_unix() + 1000; /* updateBatch */
     run(crowd, 1200);
     assert_string_equal(batch_stands(batch), "finished expired");
@@ -761,6 +762,7 @@ static void test_it_ends_only_by_an_admin_or_its_time(void **state)
     run(crowd, 1000);
     assert_null(crowd_task(crowd, 2));
     batch_check(crowd);
+    assert_int_equal(crowd->fix.product->continuous, 0); /* nobody looks any more */
 }
 
 /* It looks while it is paused too; what it takes then waits. */
