@@ -126,8 +126,8 @@ static bool make_room(struct visit *visit, size_t most)
 {
     struct ota_console *console = console_of(visit);
 
-    if (visit->body != NULL) {
-        return true;
+    if (visit->body != NULL || most == 0) {
+        return visit->body != NULL;
     }
     size_t limit = ota_visit_is_known(visit) ? OTA_BODIES_MAX : OTA_BODIES_UNKNOWN;
     if (atomic_fetch_add(&console->body_bytes, most) + most <= limit) {
@@ -188,11 +188,14 @@ static bool refuse_method(struct visit *visit)
 
 static bool has_type(struct visit *visit)
 {
+    const char *wanted = visit->route->type;
     const char *type = ota_server_header(&visit->visitor, "Content-Type");
-    size_t len = type != NULL ? strcspn(type, "; \t") : 0;
 
-    return visit->route->type == NULL || visit->body_len == 0 ||
-           (len == strlen(visit->route->type) && strncasecmp(type, visit->route->type, len) == 0);
+    if (wanted == NULL || visit->body_len == 0) {
+        return true;
+    }
+    return type != NULL && strcspn(type, "; \t") == strlen(wanted) &&
+           strncasecmp(type, wanted, strlen(wanted)) == 0;
 }
 
 static bool refuse_body(struct visit *visit)

@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 import harness
+from console_help import write_passwords
 
 TEMPLATE = (harness.ROOT / "conf" / "mosquitto.conf.in").read_text()
 OPTION = re.compile(r"^#?plugin_opt_(\w+) (\S+)", re.MULTILINE)
@@ -29,6 +30,8 @@ def filled(folder, certificates, port, http_port):
         "ADMINS": "admin",
         "DOWNLOAD_LISTEN": f"127.0.0.1:{http_port}",
         "DOWNLOAD_URL": f"http://127.0.0.1:{http_port}",
+        "CONSOLE_LISTEN": "127.0.0.1:0",
+        "CONSOLE_PASSWORDS": folder / "console-passwords",
         "TLS_LISTENER": f"{port} 127.0.0.1",
         "CERTS": certificates.folder,
         "ACL": harness.ROOT / "conf" / "acl",
@@ -44,7 +47,7 @@ def test_names_every_option_and_no_other():
 
 def test_shows_the_defaults():
     examples = {"operators", "viewers", "roles_file", "http_certfile", "http_keyfile",
-                "signing_keys", "backup_dir"}
+                "signing_keys", "backup_dir", "console_hosts", "console_dir"}
     shown = {n: v for n, v in OPTION.findall(TEMPLATE) if "@" not in v and n not in examples}
     known = known_options()
     assert shown == {name: known[name] for name in shown}
@@ -58,6 +61,7 @@ class FromTemplate(harness.Broker):
         self.all_options = all_options
 
     def make_config(self):
+        write_passwords(self.folder / "console-passwords", {"admin": "secret"})
         text = filled(self.folder, self.tls, self.tls_port, self.http_port)
         if self.all_options:
             # Not those that name files, which aren't there.
