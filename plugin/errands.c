@@ -131,11 +131,15 @@ static void end_upload(struct ota_errands *errands, struct ota_letter *letter, e
     letter->answered(letter);
 }
 
-static void upload(struct ota_errands *errands, int64_t end)
+/* Not one more block than is likely to be done in time: each takes about a millisecond. */
+static void upload(struct ota_errands *errands, int64_t end_us)
 {
     struct ota_letter *letter;
+    int64_t began;
+    int64_t now = ota_now_us();
 
     do {
+        began = now;
         letter = STAILQ_FIRST(&errands->uploading);
         if (letter == NULL) {
             return;
@@ -147,7 +151,8 @@ static void upload(struct ota_errands *errands, int64_t end)
         } else if (err != OTA_OK || letter->len == 0) {
             end_upload(errands, letter, err);
         }
-    } while (ota_now_mono() < end);
+        now = ota_now_us();
+    } while (now + (now - began) < end_us);
     ota_core_wake(errands->around->core, 0);
 }
 
@@ -225,10 +230,10 @@ void ota_errands_take(struct ota_errands *errands)
     note_failed_logins(errands);
 }
 
-void ota_errands_work(struct ota_errands *errands, int64_t end)
+void ota_errands_work(struct ota_errands *errands, int64_t end_us)
 {
     if (errands->console != NULL) {
-        upload(errands, end);
+        upload(errands, end_us);
         prove(errands);
     }
 }

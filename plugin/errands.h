@@ -24,8 +24,8 @@ void ota_errands_init(struct ota_errands *errands, struct ota_surroundings *arou
 
 /* Before the control queue's turn: takes what was posted. */
 void ota_errands_take(struct ota_errands *errands);
-/* After it: blocks of firmware until `end` (monotonic ms), at least one; and the pulse. */
-void ota_errands_work(struct ota_errands *errands, int64_t end);
+/* After it: blocks of firmware until `end_us` (ota_now_us), at least one; and the pulse. */
+void ota_errands_work(struct ota_errands *errands, int64_t end_us);
 
 void ota_errands_finish(struct ota_errands *errands);
 

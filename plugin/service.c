@@ -342,11 +342,10 @@ void ota_service_work(struct ota_service *service)
     ota_core_tick_clock(&service->core);
     service->core.wake_at = service->core.mono_now + OTA_IDLE_LOOK_MS;
     service->ticked_at = service->core.mono_now;
-    int64_t end = service->core.mono_now + OTA_TICK_MS;
     int64_t began = ota_now_us();
     ota_errands_take(&service->errands);
     ota_control_tick(service->control);
-    ota_errands_work(&service->errands, end);
+    ota_errands_work(&service->errands, began + OTA_TICK_MS * 1000);
     ota_trail_tick(service->around.trail);
     ota_dispatch_tick(&service->dispatch);
     ota_log_flush();

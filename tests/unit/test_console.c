@@ -80,7 +80,7 @@ static void tick(struct door *door)
 {
     ota_errands_take(&door->errands);
     ota_control_tick(door->desk->control);
-    ota_errands_work(&door->errands, ota_now_mono());
+    ota_errands_work(&door->errands, ota_now_us());
 }
 
 static bool is_readable(int fd, int ms)
