@@ -11,9 +11,6 @@
 /* Letters taken in a tick; what is left waits for the next one. */
 #define OTA_ERRANDS_A_TICK 64
 
-/* So that numbers cost no more than this often, whoever asks. */
-#define OTA_METRICS_A_TICK 2
-
 void ota_errands_init(struct ota_errands *errands, struct ota_surroundings *around,
                       struct ota_control *control, struct ota_console *console)
 {
@@ -45,9 +42,20 @@ static void submit(struct ota_errands *errands, struct ota_letter *letter)
     ota_control_submit(errands->control, &asker, letter->body, letter->len);
 }
 
-static void measure(struct ota_errands *errands, struct ota_letter *letter)
+/* The numbers of this tick: written once, however many ask. */
+struct numbers {
+    char *text; /* NULL: nobody asked yet */
+    size_t len;
+};
+
+static void measure(struct ota_errands *errands, struct numbers *numbers, struct ota_letter *letter)
 {
-    if (!ota_metrics_text(errands->around, &letter->text, &letter->text_len)) {
+    if (numbers->text == NULL) {
+        (void)ota_metrics_text(errands->around, &numbers->text, &numbers->len);
+    }
+    letter->text = numbers->text != NULL ? strdup(numbers->text) : NULL;
+    letter->text_len = numbers->len;
+    if (letter->text == NULL) {
         (void)ota_error_no_memory(&letter->error);
     }
     letter->answered(letter);
@@ -206,12 +214,12 @@ static void prove(struct ota_errands *errands)
 void ota_errands_take(struct ota_errands *errands)
 {
     struct ota_letter *letter;
-    int metrics = 0;
+    struct numbers numbers = {0};
 
     if (errands->console == NULL) {
         return;
     }
-    for (int i = 0; i < OTA_ERRANDS_A_TICK && metrics < OTA_METRICS_A_TICK &&
+    for (int i = 0; i < OTA_ERRANDS_A_TICK &&
                     (letter = ota_mailbox_take(ota_console_mailbox(errands->console))) != NULL;
          i++) {
         switch (letter->kind) {
@@ -222,11 +230,11 @@ void ota_errands_take(struct ota_errands *errands)
             STAILQ_INSERT_TAIL(&errands->uploading, letter, entry);
             break;
         case OTA_LETTER_METRICS:
-            measure(errands, letter);
-            metrics++;
+            measure(errands, &numbers, letter);
             break;
         }
     }
+    free(numbers.text);
     note_failed_logins(errands);
 }
 

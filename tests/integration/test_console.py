@@ -28,6 +28,23 @@ def test_without_a_password_file_it_is_off(broker):
     assert one.admin().call("getInfo")["console"] is None
 
 
+def test_its_options(consoles, broker):
+    off = consoles(console_listen="off")
+    assert off.broker.admin().call("getInfo")["console"] is None
+    with pytest.raises(ConnectionRefusedError):
+        off.get("/healthz")
+    console = consoles()
+    assert console.broker.admin().call("getInfo")["console"]["users"] == len(PASSWORDS)
+    for option, value, said in (
+        ("console_listen", f"127.0.0.1:{console.port}", "console_listen: can't listen on"),
+        ("console_listen", "localhost", "console_listen: 'localhost' is not an address"),
+        ("password_file", "/nowhere", "password_file: can't read /nowhere"),
+        ("metrics_public", "yes", "plugin_opt_metrics_public yes: may be true or false"),
+    ):
+        with pytest.raises(AssertionError, match=said):
+            broker(options={**off.options, "console_listen": "127.0.0.1:0", option: value})
+
+
 def test_a_session(console):
     assert console.get("/api/v1/session").status == 401
     answer = console.login("op")

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../../plugin/errands.h"
@@ -222,6 +223,69 @@ static void a_stop_answers_what_the_queues_hold(void **state)
     }
 }
 
+/* A body of a megabyte begins; by ann or by a stranger. */
+static int begin_upload(struct door *door, const char *who)
+{
+    char text[512];
+    int fd = client_connect(door->port, 0);
+    (void)snprintf(text, sizeof text,
+                   "PUT /api/v1/uploads/1?offset=0 HTTP/1.1\r\nHost: localhost\r\n%s"
+                   "Content-Length: 1000000\r\nContent-Type: application/octet-stream\r\n\r\nx",
+                   who);
+    client_say(fd, text);
+    return fd;
+}
+
+/* Asks again until the answer is this one. */
+static void await_status(struct door *door, const char *head, int status)
+{
+    struct client_reply reply = {0};
+    const struct timespec pause = {.tv_nsec = 10000000};
+    for (int i = 0; i < 2000 && reply.status != status; i++) {
+        client_reply_free(&reply);
+        (void)nanosleep(&pause, NULL);
+        hear(door, ask(door, head, "x"), &reply);
+    }
+    assert_int_equal(reply.status, status);
+    client_reply_free(&reply);
+}
+
+/* What a body that never becomes whole took of the memory for all is given back. */
+static void half_a_body_leaves_nothing_behind(void **state)
+{
+    struct door *door = *state;
+    for (int i = 0; i < 80; i++) {
+        close(begin_upload(door, BASIC));
+    }
+    await_status(door, "PUT /api/v1/uploads/1?offset=0", 404);
+}
+
+/* Those who haven't shown who they are get half of it, and then the others still have room. */
+static void strangers_do_not_fill_the_memory_for_bodies(void **state)
+{
+    struct door *door = *state;
+    int fds[20];
+    struct client_reply reply = {0};
+    expect(door, put(door, 1, 0, "x"), 404, "not_found"); /* ann is known now */
+    for (size_t i = 0; i < 20; i++) {
+        fds[i] = begin_upload(door, "");
+    }
+    for (int i = 0; i < 1000 && reply.status != 503; i++) {
+        client_reply_free(&reply);
+        int fd = client_connect(door->port, 0);
+        client_say(fd, "PUT /api/v1/uploads/1?offset=0 HTTP/1.1\r\nHost: localhost\r\n"
+                       "Content-Length: 1\r\nContent-Type: application/octet-stream\r\n\r\nx");
+        client_hear(fd, false, &reply);
+        close(fd);
+    }
+    assert_int_equal(reply.status, 503);
+    client_reply_free(&reply);
+    expect(door, put(door, 1, 0, "x"), 404, "not_found");
+    for (size_t i = 0; i < 20; i++) {
+        close(fds[i]);
+    }
+}
+
 static void who_goes_away_is_no_trouble(void **state)
 {
     struct door *door = *state;
@@ -295,6 +359,8 @@ int main(void)
         TEST(the_way_of_an_upload),
         TEST(a_stop_answers_what_waits_in_the_mailbox),
         TEST(a_stop_answers_what_the_queues_hold),
+        TEST(half_a_body_leaves_nothing_behind),
+        TEST(strangers_do_not_fill_the_memory_for_bodies),
         TEST(who_goes_away_is_no_trouble),
         TEST(a_stop_ends_streams),
         TEST(a_stop_amid_a_login),
