@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A live list of tasks, for a product, a batch or a device.
+import {h} from '../dom.js';
+import {ago} from '../format.js';
+import {link} from '../router.js';
+import {t} from '../text.js';
+import {patchTask, taskActions, taskNote, taskStatus} from './task_parts.js';
+import {deviceLink} from './device_list.js';
+import {pagedList} from './pager.js';
+import {table} from './table.js';
+
+function columns(changed, {product = false, device = true, batch = true}) {
+    return [
+        {key: 'task', label: t('task'), kind: 'main', cell: (row) => h('a', {href: link(['tasks', row.task]), 'aria-label': t('task.history', {task: String(row.task)})}, `#${row.task}`)},
+        device && {key: 'device', label: t('device'), kind: 'wide', cell: (row) => [product && h('span.faint', `${row.product} / `), deviceLink(row.product, row.device)]},
+        {key: 'version', label: t('task.versions'), cell: (row) => h('span.version', h('span.faint', `${row.fromVersion ?? '?'} → `), row.version)},
+        {key: 'status', label: t('status'), cell: taskStatus},
+        {key: 'note', label: t('task.why'), kind: 'wide', cell: (row) => taskNote(row)},
+        batch && {key: 'batch', label: t('batch'), kind: 'minor', cell: (row) => (row.batch ? h('a', {href: link(['batches', row.batch])}, t('batch.number', {batch: String(row.batch)})) : h('span.faint', '–'))},
+        {key: 'updatedAt', label: t('updated'), cell: (row) => ago(row.updatedAt)},
+        {key: 'actions', label: t('actions'), kind: 'actions', cell: (row) => taskActions(row, changed)},
+    ].filter(Boolean);
+}
+
+// taskList(page, {filters() → fields, none() → node, show: which columns, limit})
+export function taskList(page, {filters, none, show = {}, total, limit}) {
+    const rows = table({label: t('tab.tasks'), rowKey: (row) => row.task, columns: columns(() => list.soon(), show)});
+    const seen = (task) => rows.rows().find((row) => row.task === task);
+    const list = pagedList(page, {
+        command: 'listTasks', key: 'tasks', table: rows, filters, none, total, limit,
+        wants: (event) => event.type === 'task' || event.type === 'presence',
+        // A new percentage needs no look at the server; a new status does, for its reasons.
+        patch: (event) => {
+            if (event.type !== 'task') {
+                return false;
+            }
+            const before = seen(event.task)?.status;
+            return rows.patch(event.task, (row) => patchTask(row, event)) && before === event.status;
+        },
+    });
+    return list;
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Numbers, sizes and times as people read them.
+import {language, t} from './text.js';
+import {h} from './dom.js';
+
+const numbers = new Intl.NumberFormat(language);
+const percents = new Intl.NumberFormat(language, {style: 'percent', maximumFractionDigits: 1});
+const moments = new Intl.DateTimeFormat(language, {dateStyle: 'medium', timeStyle: 'medium'});
+const days = new Intl.DateTimeFormat(language, {month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit'});
+const clocks = new Intl.DateTimeFormat(language, {timeStyle: 'medium'});
+const distances = new Intl.RelativeTimeFormat(language, {numeric: 'auto', style: 'short'});
+const SIZES = ['B', 'KB', 'MB', 'GB', 'TB'];
+const STEPS = [['day', 86400], ['hour', 3600], ['minute', 60], ['second', 1]];
+
+export const number = (n) => numbers.format(n);
+export const share = (part, whole) => (whole > 0 ? percents.format(part / whole) : '–');
+
+export function bytes(n) {
+    let step = 0;
+    let rest = n;
+    while (rest >= 1024 && step + 1 < SIZES.length) {
+        rest /= 1024;
+        step += 1;
+    }
+    return `${numbers.format(step === 0 || rest >= 100 ? Math.round(rest) : Math.round(rest * 10) / 10)} ${SIZES[step]}`;
+}
+
+// 5400 → "1 h 30 min"
+export function duration(seconds) {
+    const parts = [];
+    let rest = Math.max(0, Math.round(seconds));
+    for (const [name, size] of STEPS) {
+        const count = Math.floor(rest / size);
+        if (count > 0 && parts.length < 2) {
+            parts.push(t(`unit.${name}`, {n: count}));
+        }
+        rest -= count * size;
+    }
+    return parts.length ? parts.join(' ') : t('unit.second', {n: 0});
+}
+
+function relative(ms) {
+    const seconds = (ms - Date.now()) / 1000;
+    const [name, size] = STEPS.find(([, step]) => Math.abs(seconds) >= step) ?? ['second', 1];
+    return name === 'day' && Math.abs(seconds) > 7 * 86400
+        ? days.format(ms)
+        : distances.format(Math.trunc(seconds / size), name);
+}
+
+export const moment = (ms) => moments.format(ms);
+export const clock = (ms) => clocks.format(ms);
+export const day = (ms) => days.format(ms);
+
+// A <time> that says how long ago, with the moment itself as its title; keeps itself true.
+export function ago(ms) {
+    if (!ms) {
+        return h('span.faint', '–');
+    }
+    return h('time', {datetime: new Date(ms).toISOString(), title: moment(ms), data: {at: ms}}, relative(ms));
+}
+
+setInterval(() => {
+    document.querySelectorAll('time[data-at]').forEach((node) => {
+        const text = relative(Number(node.dataset.at));
+        if (node.textContent !== text) {
+            node.textContent = text;
+        }
+    });
+}, 10000);
