@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Numbers, sizes and times as people read them.
-import {language, t} from './text.js';
+import {locale, t} from './text.js';
 import {h} from './dom.js';
 
-const numbers = new Intl.NumberFormat(language);
-const percents = new Intl.NumberFormat(language, {style: 'percent', maximumFractionDigits: 1});
-const moments = new Intl.DateTimeFormat(language, {dateStyle: 'medium', timeStyle: 'medium'});
-const days = new Intl.DateTimeFormat(language, {month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit'});
-const clocks = new Intl.DateTimeFormat(language, {timeStyle: 'medium'});
-const distances = new Intl.RelativeTimeFormat(language, {numeric: 'auto', style: 'short'});
+const numbers = new Intl.NumberFormat(locale);
+const percents = new Intl.NumberFormat(locale, {style: 'percent', maximumFractionDigits: 1});
+const moments = new Intl.DateTimeFormat(locale, {dateStyle: 'medium', timeStyle: 'medium'});
+const days = new Intl.DateTimeFormat(locale, {month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit'});
+const clocks = new Intl.DateTimeFormat(locale, {timeStyle: 'medium'});
+const distances = new Intl.RelativeTimeFormat(locale, {numeric: 'auto', style: 'short'});
 const SIZES = ['B', 'KB', 'MB', 'GB', 'TB'];
 const STEPS = [['day', 86400], ['hour', 3600], ['minute', 60], ['second', 1]];
 

@@ -3,7 +3,7 @@
 import {fill, h} from './dom.js';
 import {onReach, whoAmI} from './api.js';
 import {refresh, setScope} from './live.js';
-import {newPage} from './page.js';
+import {heading, newPage} from './page.js';
 import {here, match} from './router.js';
 import {onSession, session, setSession} from './session.js';
 import {t} from './text.js';
@@ -23,10 +23,16 @@ let page = null;
 let lost = false;
 let user = null;
 
+// A question belongs to the page that asked it.
+function closeDialogs() {
+    document.querySelectorAll('dialog').forEach((dialog) => dialog.close());
+}
+
 function showView() {
     const {path, query} = here();
     const found = match(routes, path);
     page?.end();
+    closeDialogs();
     page = newPage(frame.main);
     frame.mark();
     fill(frame.main);
@@ -34,7 +40,7 @@ function showView() {
     if (found) {
         found.view(page, found.params, query);
     } else {
-        fill(frame.main, empty('search', t('missing.title'), t('missing.text')));
+        fill(frame.main, heading({title: t('missing.title')}), empty('search', t('missing.text')));
     }
     window.scrollTo(0, 0);
 }
@@ -63,7 +69,7 @@ function showFrame() {
 onSession((now) => {
     const before = user;
     user = now;
-    document.querySelectorAll('dialog').forEach((dialog) => dialog.remove());
+    closeDialogs();
     if (now) {
         showFrame();
     } else {

@@ -5,12 +5,14 @@ import en from './strings/en.js';
 const TABLES = {en};
 const language = (navigator.languages ?? ['en']).map((tag) => tag.slice(0, 2)).find((tag) => TABLES[tag]) ?? 'en';
 const table = TABLES[language];
+// Numbers and dates as the browser's owner writes them, where that is the table's language.
+const locale = (navigator.languages ?? []).find((tag) => tag.startsWith(language)) ?? language;
 const plurals = new Intl.PluralRules(language);
-const numbers = new Intl.NumberFormat(language);
+const numbers = new Intl.NumberFormat(locale);
 
 document.documentElement.lang = language;
 
-export {language};
+export {locale};
 
 function template(key, vars) {
     const entry = table[key];

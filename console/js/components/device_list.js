@@ -11,6 +11,7 @@ import {onlineMark, statusBadge, tags} from './badge.js';
 import {empty} from './empty.js';
 import {selectField, textField} from './field.js';
 import {pagedList} from './pager.js';
+import {patchTask} from './task_parts.js';
 import {table} from './table.js';
 
 const NAME = /^[A-Za-z0-9_:-]{0,48}$/;
@@ -118,7 +119,24 @@ export function deviceList(page, product, {query, actions, onFilter}) {
     const list = pagedList(page, {
         command: 'listDevices', key: 'devices', table: rows, filters, total, none,
         wants: (event) => ['task', 'version', 'presence'].includes(event.type),
+        patch,
     });
+
+    // What an event says is shown at once. False: the page has to be read again, since a device
+    // may have to come, go, or show more than the event tells.
+    function patch(event) {
+        const {version, online} = asked();
+        if (!event.device || (event.type === 'version' && version) || (event.type === 'presence' && online)) {
+            return false;
+        }
+        if (event.type === 'task') {
+            const row = rows.rows().find(({device}) => device === event.device);
+            return !row || (row.task?.task === event.task && rows.patch(event.device, (old) => ({...old, task: patchTask(old.task, event)})));
+        }
+        const news = event.type === 'presence' ? {online: event.online} : {version: event.version};
+        return rows.patch(event.device, (row) => ({...row, ...news})) || event.type === 'presence';
+    }
+
     watch(page, {
         place: h('div'),
         load: async (signal) => [await versionsOf(product, signal), await productOf(product, signal)],

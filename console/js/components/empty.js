@@ -5,7 +5,7 @@ import {t} from '../text.js';
 import {icon} from './icon.js';
 
 export function empty(sign, title, text, ...actions) {
-    return h('div.empty', h('span.empty-sign', icon(sign)), h('h2', title), text && h('p', text), h('div.actions', actions));
+    return h('div.empty', h('span.empty-sign', icon(sign)), h('h2', title), text && h('p', text), actions.length > 0 && h('div.actions', actions));
 }
 
 export function trouble(error, retry) {

@@ -42,7 +42,7 @@ export function shell() {
     const main = h('main', {id: 'main', tabindex: '-1'});
     const links = PLACES.filter(([, , , , command]) => !command || can(command)).map(([name, sign, key, href]) =>
         h('a', {href, data: {place: name}}, icon(sign), t(key)));
-    const side = h('div.side', {id: 'side'},
+    const side = h('aside.side', {id: 'side', 'aria-label': t('nav.side')},
         h('nav', {'aria-label': t('nav.label')}, h('ul', links.map((a) => h('li', a)))),
         h('div.side-foot', liveMark(), themeButton(), account()));
     const opener = h('button.icon-button.menu-button', {type: 'button', 'aria-label': t('nav.open'), 'aria-expanded': 'false', 'aria-controls': 'side', on: {click: () => open(!side.classList.contains('open'))}}, icon('menu'));

@@ -5,6 +5,7 @@ import {ago} from '../format.js';
 import {link} from '../router.js';
 import {t} from '../text.js';
 import {patchTask, taskActions, taskNote, taskStatus} from './task_parts.js';
+import {FINAL} from './badge.js';
 import {deviceLink} from './device_list.js';
 import {pagedList} from './pager.js';
 import {table} from './table.js';
@@ -29,10 +30,11 @@ export function taskList(page, {filters, none, show = {}, total, limit}) {
     const list = pagedList(page, {
         command: 'listTasks', key: 'tasks', table: rows, filters, none, total, limit,
         wants: (event) => event.type === 'task' || event.type === 'presence',
-        // A new percentage needs no look at the server; a new status does, for its reasons.
+        // A new percentage needs no look at the server; a new status does, for its reasons. Whether
+        // a device is there matters to its unfinished task alone.
         patch: (event) => {
             if (event.type !== 'task') {
-                return false;
+                return !rows.rows().some((row) => row.device === event.device && !FINAL.has(row.status));
             }
             const before = seen(event.task)?.status;
             return rows.patch(event.task, (row) => patchTask(row, event)) && before === event.status;

@@ -54,7 +54,7 @@ async function retry(task, changed) {
 export function taskActions(task, changed) {
     const about = h('span.sr', ` ${t('task.name', {task: String(task.task)})}`);
     if (!FINAL.has(task.status)) {
-        return can('cancelTask') && h('button.small', {type: 'button', on: {click: () => cancel(task, changed)}}, t('task.cancel'), about);
+        return can('cancelTask') && h('button.small', {type: 'button', on: {click: () => cancel(task, changed)}}, t('task.cancel.short'), about);
     }
     return task.status !== 'succeeded' && can('retryTask') &&
         h('button.small', {type: 'button', on: {click: () => retry(task, changed)}}, icon('retry'), t('task.retry'), about);

@@ -127,6 +127,6 @@ export function deviceView(page, {product, device: name}) {
             fill(older, h('h2', t('device.history')), history(versions.rows, versions.next));
             fill(top, explanation(why), h('div.columns', h('section.card', h('h2', t('details')), factsOf(device)), older));
         },
-        wants: () => true,
+        wants: (event) => event.type === 'batch' || event.device === name,
     });
 }

@@ -58,7 +58,7 @@ function makeRules(limits, count) {
 function dropZone(onFile) {
     const id = newId('file');
     const words = h('span', t('firmware.drop'));
-    const input = h('input.sr', {id, type: 'file', accept: '.bin,.tar,.gz,.zip', on: {change: () => input.files[0] && take(input.files[0])}});
+    const input = h('input.sr', {id, type: 'file', accept: '.bin,.tar,.gz,.zip', 'aria-label': t('firmware.file'), on: {change: () => input.files[0] && take(input.files[0])}});
     const zone = h('label.drop', {for: id}, icon('upgrade'), words, h('span.faint', t('firmware.choose')));
     const hover = (on) => (event) => {
         event.preventDefault();
@@ -84,7 +84,7 @@ function dropZone(onFile) {
 
 function makeFields(info, onVersion) {
     return {
-        version: textField({label: t('firmware.version'), hint: t('rule.version'), maxlength: '32', required: true, on: {input: onVersion}}),
+        version: textField({label: t('firmware.version'), maxlength: '32', required: true, on: {input: onVersion}}),
         description: textField({label: optional(t('description')), maxlength: '256'}),
         order: textField({label: optional(t('firmware.order')), hint: t('firmware.order.help'), inputmode: 'numeric', pattern: '-?[0-9]+'}),
         signature: textField({label: info.requireSignature ? t('firmware.signature') : optional(t('firmware.signature')), hint: t('firmware.signature.help')}),

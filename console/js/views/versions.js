@@ -37,7 +37,7 @@ function picture({rows, total}) {
 function columns(product, total) {
     return [
         {key: 'version', label: t('version'), kind: 'main', cell: (row) => [h(`span.swatch.hue-${hue(row)}`, {'aria-hidden': 'true'}), row.version === null ? h('span.faint', t('device.no_version')) : h('span.version', row.version), row.newest && h('span.tag.good', t('versions.newest'))]},
-        {key: 'share', label: t('versions.share'), kind: 'wide', cell: (row) => h('div.share', h(`i.hue-${hue(row)}`, {vars: {part: `${total() ? (row.devices / total()) * 100 : 0}%`}}), h('span', share(row.devices, total())))},
+        {key: 'share', label: t('versions.share'), kind: 'grow', cell: (row) => h('div.share', h(`i.hue-${hue(row)}`, {vars: {part: `${total() ? (row.devices / total()) * 100 : 0}%`}}), h('span', share(row.devices, total())))},
         {key: 'devices', label: t('product.devices'), kind: 'number', cell: (row) => (row.version === null ? number(row.devices)
             : h('a', {href: link(['products', product, 'devices'], {version: row.version}), 'aria-label': t('versions.devices.on', {n: row.devices, version: row.version})}, number(row.devices)))},
         {key: 'uploaded', label: t('versions.uploaded'), cell: (row) => (row.version === null ? '' : row.uploaded ? t('yes') : h('span.faint', t('versions.foreign')))},
