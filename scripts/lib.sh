@@ -16,6 +16,10 @@ PACKAGES_TEST=(clang clang-format clang-tidy libcmocka-dev mosquitto-clients
     python3 python3-pytest python3-pytest-xdist python3-paho-mqtt)
 # libFuzzer and clang's sanitizers; its name has clang's version, which is installed by then.
 package_of_fuzzer() { printf 'libclang-rt-%s-dev' "$(clang -dumpversion | cut -d. -f1)"; }
+# Node for the tests of the console alone; npm where there is none already, with whatever Node.
+PACKAGES_CONSOLE=(chromium mosquitto-clients)
+command -v node >/dev/null || PACKAGES_CONSOLE+=(nodejs)
+command -v npm >/dev/null || PACKAGES_CONSOLE+=(npm)
 PACKAGES_BENCH=(valgrind nginx-light python3 python3-paho-mqtt)
 
 if [[ -t 1 ]]; then
@@ -101,6 +105,18 @@ fuzz_all() {
         xargs -P 2 -I NAME scripts/fuzz-one build-fuzz NAME "$seconds" "$work" || status=$?
     rm -rf "$work"
     return "$status"
+}
+
+# need_node_modules: what the console's tests need from npm, into build/, never into the tree; again
+# only when the lock file changed. Says where in NODE_MODULES.
+need_node_modules() {
+    local place=$OTA_ROOT/build/console-tests
+    NODE_MODULES=$place/node_modules
+    cmp -s "$OTA_ROOT/tests/console/package-lock.json" "$place/installed" && return
+    mkdir -p "$place"
+    cp "$OTA_ROOT"/tests/console/package{,-lock}.json "$place"
+    npm ci --prefix "$place" --ignore-scripts --no-audit --no-fund --loglevel=error
+    cp "$place/package-lock.json" "$place/installed"
 }
 
 # c_files DIR...: their C files, tracked or new; what a build makes lies elsewhere.

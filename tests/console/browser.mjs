@@ -48,7 +48,7 @@ export async function logIn(page, user = 'admin') {
     await page.getByLabel('User name').fill(user);
     await page.getByLabel('Password').fill(USERS[user]);
     await page.getByRole('button', {name: 'Log in'}).click();
-    await page.getByRole('navigation', {name: 'Main'}).waitFor({state: 'attached'});
+    await page.locator('.shell').waitFor();
 }
 
 // By its address; waits for the view's data.

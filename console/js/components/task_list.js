@@ -12,7 +12,7 @@ import {table} from './table.js';
 
 function columns(changed, {product = false, device = true, batch = true}) {
     return [
-        {key: 'task', label: t('task'), kind: 'main', cell: (row) => h('a', {href: link(['tasks', row.task]), 'aria-label': t('task.history', {task: String(row.task)})}, `#${row.task}`)},
+        {key: 'task', label: t('task'), kind: 'main.short', cell: (row) => h('a', {href: link(['tasks', row.task]), 'aria-label': t('task.history', {task: String(row.task)})}, `#${row.task}`)},
         device && {key: 'device', label: t('device'), kind: 'wide', cell: (row) => [product && h('span.faint', `${row.product} / `), deviceLink(row.product, row.device)]},
         {key: 'version', label: t('task.versions'), cell: (row) => h('span.version', h('span.faint', `${row.fromVersion ?? '?'} → `), row.version)},
         {key: 'status', label: t('status'), cell: taskStatus},

@@ -9,6 +9,7 @@ import {tabs} from '../components/tabs.js';
 import {selectField} from '../components/field.js';
 
 const MANY = 1000;
+const natural = new Intl.Collator('en', {numeric: true});
 export const ALL = '*'; // in addresses; no product has that name
 
 // Gives the place below the tabs.
@@ -22,8 +23,10 @@ export function productFrame(page, product, tab, actions = []) {
     return body;
 }
 
+// In the order of their names.
 export async function allProducts(signal) {
-    return (await readPage('listProducts', 'products', {}, {limit: MANY, signal})).rows;
+    const {rows} = await readPage('listProducts', 'products', {}, {limit: MANY, signal});
+    return rows.sort((a, b) => natural.compare(a.product, b.product));
 }
 
 function productSelect(page, product, tab) {

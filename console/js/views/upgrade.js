@@ -10,7 +10,7 @@ import {empty} from '../components/empty.js';
 import {allProducts, rememberedProduct, upgradeFrame} from './frames.js';
 import {batchLink, upgradeButton} from './upgrade_one.js';
 
-// Without a product in the address: the last one, else the first one.
+// Without a product in the address: the last one, else the one with most devices.
 export function upgradeStart(page) {
     const place = h('div');
     fill(page.place, heading({title: t('nav.upgrade')}), place);
@@ -18,8 +18,8 @@ export function upgradeStart(page) {
         place,
         load: (signal) => allProducts(signal),
         show: (rows) => {
-            const names = rows.map(({product}) => product);
-            const product = names.includes(rememberedProduct()) ? rememberedProduct() : names[0];
+            const last = rows.find(({product}) => product === rememberedProduct());
+            const {product} = last ?? rows.reduce((best, row) => (row.devices > (best.devices ?? -1) ? row : best), {});
             if (product) {
                 location.replace(link(['upgrade', product, 'devices']));
                 return;
