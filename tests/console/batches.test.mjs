@@ -74,7 +74,7 @@ test('it stops by itself: told without a reload, with the failures by cause', as
     await failures.getByText('file missing').waitFor();
     await failures.getByText('from 0.0.1').first().waitFor();
     const {batches: [batch]} = await broker.call('listBatches');
-    assert.deepEqual([batch.state, batch.stageReason], ['paused', 'failure_threshold']);
+    assert.deepEqual([batch.state, batch.stateReason], ['paused', 'failure_threshold']);
     await page.getByRole('link', {name: 'List the failed devices'}).click();
     await row(page, 'checksum mismatch (-4)').first().waitFor();
     await page.getByRole('button', {name: /upgrade failed \d+/, pressed: true}).waitFor();

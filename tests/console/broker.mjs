@@ -6,7 +6,7 @@
 //   OTA_CONSOLE     serve the page from this folder instead of the library (while developing)
 //   OTA_MOSQUITTO   another broker's binary
 import {execFileSync, spawn} from 'node:child_process';
-import {createHash} from 'node:crypto';
+import {createHash, generateKeyPairSync, sign} from 'node:crypto';
 import {chmodSync, mkdtempSync, rmSync, writeFileSync} from 'node:fs';
 import {createServer} from 'node:net';
 import {tmpdir} from 'node:os';
@@ -59,6 +59,9 @@ export class Broker {
         broker.folder = mkdtempSync(join(tmpdir(), 'ota-console-'));
         [broker.port, broker.httpPort, broker.consolePort] = [await freePort(), await freePort(), await freePort()];
         broker.url = `http://127.0.0.1:${broker.consolePort}/`;
+        const {publicKey, privateKey} = generateKeyPairSync('ed25519');
+        broker.key = privateKey; // firmware may be signed, and need not be
+        writeFileSync(join(broker.folder, 'key.pub'), publicKey.export({type: 'spki', format: 'pem'}));
         broker.#writeFiles(options);
         await broker.run();
         return broker;
@@ -72,7 +75,8 @@ export class Broker {
         const plugin = {
             db_path: join(this.folder, 'ota.db'), admins: 'admin', operators: 'op', viewers: 'viewer', acl_fallback: 'allow',
             download_listen: `127.0.0.1:${this.httpPort}`, download_url: `http://127.0.0.1:${this.httpPort}`,
-            console_listen: `127.0.0.1:${this.consolePort}`, password_file: passwords, ...options,
+            console_listen: `127.0.0.1:${this.consolePort}`, password_file: passwords,
+            signing_keys: join(this.folder, 'key.pub'), ...options,
             ...(process.env.OTA_CONSOLE && {console_dir: process.env.OTA_CONSOLE}),
         };
         const lines = [
@@ -151,10 +155,13 @@ export class Broker {
         return response.data;
     }
 
-    async firmware(product, version, size = 1000, more = {}) {
+    // more: fields of addFirmware; with an order and `signed` it is signed.
+    async firmware(product, version, size = 1000, {signed = false, ...more} = {}) {
         const bytes = Buffer.alloc(size, version);
         const sha256 = createHash('sha256').update(bytes).digest('hex');
-        const {upload} = await this.call('addFirmware', {product, version, filename: `${product}-${version}.bin`, size, sha256, ...more});
+        const manifest = `mosquitto-ota/1\n${product}\n${version}\n${more.order}\n${size}\n${sha256}\n`;
+        const signature = signed && {signature: sign(null, Buffer.from(manifest), this.key).toString('base64')};
+        const {upload} = await this.call('addFirmware', {product, version, filename: `${product}-${version}.bin`, size, sha256, ...more, ...signature});
         for (let offset = 0; offset < size; offset += PIECE) {
             await this.call('uploadFirmwareBlock', {upload, offset, data: bytes.subarray(offset, offset + PIECE).toString('base64')});
         }

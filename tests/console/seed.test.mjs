@@ -101,7 +101,7 @@ test('Upgrade status list: live to the end, with its history', async () => {
 });
 
 test('Batch upgrade: all that match, followed to the end', async () => {
-    await broker.firmware('testProduct', '0.0.3', 20000);
+    await broker.firmware('testProduct', '0.0.3', 20000, {order: 7, signed: true});
     await broker.devices('testProduct', {device: 'hall-%02d', count: 8});
     await side('Firmware Upgrade');
     await settled(page);
@@ -132,6 +132,7 @@ test('Versions: a picture of the fleet', async () => {
 
 test('Firmware is deleted after a question that says how many run it', async () => {
     await tab('Firmware List');
+    await row(page, 'testProduct-0.0.3.bin').getByText('signed', {exact: true}).waitFor();
     await row(page, '0.0.2').getByRole('button', {name: 'Delete firmware 0.0.2'}).click();
     await dialog().getByText('1 device runs it and keeps running it').waitFor();
     await dialog().getByRole('button', {name: 'Delete firmware'}).click();

@@ -47,7 +47,7 @@ function deleteFirmware(row, reload) {
 function columns(reload) {
     return [
         {key: 'version', label: t('version'), kind: 'main', cell: (row) => h('span.version', row.version)},
-        {key: 'file', label: t('file'), cell: (row) => h('span', row.filename, ' ', h('span.faint', bytes(row.size)))},
+        {key: 'file', label: t('file'), kind: 'wide', cell: (row) => h('span', row.filename, ' ', h('span.faint', bytes(row.size)))},
         {key: 'description', label: t('description'), kind: 'wide', cell: (row) => row.description || h('span.faint', '–')},
         {key: 'signed', label: t('firmware.signature'), cell: (row) => signedMark(row.signed)},
         {key: 'digests', label: t('firmware.digests'), kind: 'minor', cell: (row) => [digest('MD5', row.md5), digest('SHA-256', row.sha256)]},
