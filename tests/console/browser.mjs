@@ -18,8 +18,8 @@ const PATIENCE_MS = 15000;
 export async function launch() {
     const executablePath = process.env.OTA_CHROMIUM ?? PLACES.find(existsSync);
     assert.ok(executablePath, 'there is no Chromium; apt-get install chromium');
-    // Root, as in a container, can't have Chromium's sandbox.
-    return chromium.launch({executablePath, args: process.getuid() === 0 ? ['--no-sandbox', '--disable-dev-shm-usage'] : []});
+    // Playwright leaves Chromium's sandbox away: root, as in a container, can't have it.
+    return chromium.launch({executablePath});
 }
 
 // A page of its own; what it complains about is an error of the test that closes it.

@@ -55,6 +55,13 @@ test('Add Firmware: the rules stand there, and are judged', async () => {
     await dialog().getByRole('alert').getByText('The version must be').waitFor();
     await choose(file('pack.zip', Buffer.from('no archive at all')));
     await broken.getByText('really is what its name says').waitFor();
+    const dropped = await page.evaluateHandle(() => {
+        const data = new DataTransfer();
+        data.items.add(new File(['x'], 'dropped.tar'));
+        return data;
+    });
+    await page.locator('.drop').dispatchEvent('drop', {dataTransfer: dropped});
+    await dialog().getByText('dropped.tar').waitFor();
     await choose(file('big.bin', Buffer.alloc(10485761)));
     await broken.getByText('at most 10 MB').waitFor();
 });
@@ -63,10 +70,17 @@ test('Add Firmware: uploaded, it appears in the list', async () => {
     await dialog().getByLabel('Firmware version').fill('');
     await choose(file('sensor-0.0.2.bin', Buffer.alloc(700000, 'firmware')));
     assert.equal(await dialog().getByLabel('Firmware version').inputValue(), '0.0.2'); // guessed
+    let pieces = 0;
+    await page.route('**/uploads/**', (route) => {
+        pieces += 1;
+        return pieces === 2 ? route.abort() : route.continue(); // the second piece is lost on its way
+    });
     await dialog().getByRole('button', {name: 'Upload firmware'}).click();
+    await dialog().getByRole('progressbar', {name: 'Upload'}).waitFor();
     await dialog().waitFor({state: 'hidden'});
     const line = row(page, 'sensor-0.0.2.bin');
     await line.getByText('unsigned').waitFor();
+    assert.equal(pieces, 4); // of 256 KB, one of them twice
     const {firmware: [stored]} = await broker.call('listFirmware', {product: 'testProduct'});
     assert.deepEqual([stored.version, stored.size, stored.filename], ['0.0.2', 700000, 'sensor-0.0.2.bin']);
     await page.getByText('Firmware 0.0.2 was added').waitFor();

@@ -48,8 +48,14 @@ export function pagedList(view, {command, key, table, filters, total, none, want
 
     function show({rows, next: more}) {
         next = more;
+        const pressed = document.activeElement;
         previous.disabled = cursors.length === 1;
         following.disabled = !more;
+        if (pressed === previous && previous.disabled) {
+            following.focus(); // a disabled button loses the focus, and the keyboard its place
+        } else if (pressed === following && following.disabled) {
+            previous.focus();
+        }
         previous.hidden = cursors.length === 1 && !more;
         following.hidden = previous.hidden;
         sayRange(rows.length);

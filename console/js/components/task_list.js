@@ -17,7 +17,7 @@ function columns(changed, {product = false, device = true, batch = true}) {
         {key: 'version', label: t('task.versions'), cell: (row) => h('span.version', h('span.faint', `${row.fromVersion ?? '?'} → `), row.version)},
         {key: 'status', label: t('status'), cell: taskStatus},
         {key: 'note', label: t('task.why'), kind: 'wide', cell: (row) => taskNote(row)},
-        batch && {key: 'batch', label: t('batch'), kind: 'minor', cell: (row) => (row.batch ? h('a', {href: link(['batches', row.batch])}, t('batch.number', {batch: String(row.batch)})) : h('span.faint', '–'))},
+        batch && {key: 'batch', label: t('batch'), kind: 'minor.short', cell: (row) => (row.batch ? h('a', {href: link(['batches', row.batch]), 'aria-label': t('batch.number', {batch: String(row.batch)})}, `#${row.batch}`) : h('span.faint', '–'))},
         {key: 'updatedAt', label: t('updated'), cell: (row) => ago(row.updatedAt)},
         {key: 'actions', label: t('actions'), kind: 'actions', cell: (row) => taskActions(row, changed)},
     ].filter(Boolean);

@@ -22,7 +22,6 @@ import {rememberProduct} from './frames.js';
 const CALM_MS = 400;
 const PACE = 600;
 const IN_FLIGHT = 500;
-const MINUTES = 15;
 const THRESHOLD = 5;
 
 function section(title, hint, ...content) {
@@ -58,7 +57,7 @@ function makeFields(firmware, versions, query, on) {
         thresholdMin: numberField({label: t('batch.threshold.min'), value: 20, min: 1, on: listen}),
         retries: numberField({label: t('batch.retries'), value: 0, min: 0, max: 10, hint: t('batch.retries.help'), on: listen}),
         retryMinutes: numberField({label: t('batch.retry.delay'), value: 10, min: 1, unit: t('minutes'), on: listen}),
-        timeoutMinutes: numberField({label: t('upgrade.timeout'), value: MINUTES, min: 1, max: 10080, unit: t('minutes'), hint: t('upgrade.timeout.help'), on: listen}),
+        timeoutMinutes: numberField({label: optional(t('upgrade.timeout')), min: 1, max: 10080, unit: t('minutes'), hint: t('upgrade.timeout.help'), on: listen}),
         gate: radioField({legend: t('batch.gate'), value: 'confirmed', on, options: ['confirmed', 'done'].map((gate) => [gate, t(`gate.${gate}`), t(`gate.${gate}.help`)])}),
         startAt: momentField({label: optional(t('batch.start_at')), hint: t('batch.start_at.help'), on: listen}),
         expireAt: momentField({label: optional(t('batch.expire')), hint: t('batch.expire.help'), on: listen}),
@@ -73,12 +72,11 @@ function readForm(fields, editor, total) {
     const way = fields.way.value;
     const stages = way === 'own' ? editor.read() : way === 'once' ? [] : stagesOf(way, total);
     const numbers = ['ratePerMinute', 'maxInFlight', 'thresholdPercent', 'thresholdMin', 'retries', 'retryMinutes'];
-    const minutes = fields.timeoutMinutes.number;
     return {
         version: fields.version.value, name: fields.name.value, which: fields.which.value, versions: fields.versions.value,
         tags: tagsOf(fields.tags.value), online: fields.online.value, stages: stages.length > 1 ? stages : [],
         ...Object.fromEntries(numbers.map((key) => [key, fields[key].number])),
-        timeoutMinutes: minutes === MINUTES ? undefined : minutes, gate: fields.gate.value, mode: fields.mode.value,
+        timeoutMinutes: fields.timeoutMinutes.number, gate: fields.gate.value, mode: fields.mode.value,
         startAt: fields.startAt.moment, expireAt: fields.expireAt.moment,
         override: fields.override.checked, reinstall: fields.reinstall.checked, allowDowngrade: fields.allowDowngrade.checked,
     };

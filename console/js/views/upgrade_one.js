@@ -10,10 +10,8 @@ import {t} from '../text.js';
 import {FINAL} from '../components/badge.js';
 import {formDialog} from '../components/dialog.js';
 import {notice} from '../components/empty.js';
-import {checkField, numberField, selectField} from '../components/field.js';
+import {checkField, numberField, optional, selectField} from '../components/field.js';
 import {done, failed} from '../components/toast.js';
-
-const MINUTES = 15;
 
 // Newest first; what the device runs isn't proposed.
 function proposed(firmware, row) {
@@ -34,7 +32,7 @@ function hurdles(row, target, firmware) {
 function open(row, firmware, onStarted) {
     const place = h('div');
     const version = selectField({label: t('upgrade.to'), options: firmware.map(firmwareOption), value: proposed(firmware, row), on: {change: () => describe()}});
-    const minutes = numberField({label: t('upgrade.timeout'), hint: t('upgrade.timeout.help'), value: MINUTES, min: 1, max: 10080, unit: t('minutes')});
+    const minutes = numberField({label: optional(t('upgrade.timeout')), hint: t('upgrade.timeout.help'), min: 1, max: 10080, unit: t('minutes')});
     let flags = {};
 
     function describe() {
@@ -54,7 +52,7 @@ function open(row, firmware, onStarted) {
         }
         const {task} = await call('upgradeDevice', {
             product: row.product, device: row.device, version: version.value,
-            ...(minutes.number && minutes.number !== MINUTES ? {timeoutSeconds: Math.round(minutes.number * 60)} : {}),
+            ...(minutes.number ? {timeoutSeconds: Math.round(minutes.number * 60)} : {}),
             ...Object.fromEntries(Object.keys(flags).map((flag) => [flag, true])),
         });
         done(t('upgrade.started', {device: row.device, version: version.value}));
