@@ -96,7 +96,8 @@ enum ota_err ota_cmd_get_info(struct ota_call *call)
         return err;
     }
     json_t *info = json_pack(
-        "{s:s, s:i, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:b, s:o}",
+        "{s:s, s:i, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:b, s:I, "
+        "s:i, s:I, s:o}",
         "version", OTA_VERSION, "schemaVersion", meta.schema_version, "brokerVersion",
         around->broker_version, "startedAt", (json_int_t)around->started_at, "devices",
         (json_int_t)core->fleet.device_count, "online", (json_int_t)core->fleet.online_count,
@@ -106,7 +107,11 @@ enum ota_err ota_cmd_get_info(struct ota_call *call)
         (json_int_t)around->intake->reports, "refusedReports", refusals_of(around->intake),
         "downloads", downloads_of(around->http), "console", console_of(around->console),
         "signingKeys", fingerprints_of(core->settings.signing_keys), "requireSignature",
-        (int)core->settings.require_signature, "warnings", ota_info_warnings(around));
+        (int)core->settings.require_signature, "maxFirmwareSize",
+        (json_int_t)core->settings.max_firmware_size, "maxFirmwarePerProduct",
+        core->settings.max_firmware_per_product, "upgradeTimeoutSeconds",
+        (json_int_t)core->settings.upgrade_timeout_ms / 1000, "warnings",
+        ota_info_warnings(around));
     if (info == NULL) {
         return ota_error_no_memory(&call->error);
     }

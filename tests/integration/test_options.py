@@ -30,6 +30,12 @@ NUMBERS = {
     "max_firmware_size": number(1, 1073741824),
     "max_firmware_per_product": number(1, 10000),
 }
+# What getInfo tells of them, for those who explain the rules beforehand.
+SHOWN = {
+    "upgrade_timeout": "upgradeTimeoutSeconds",
+    "max_firmware_size": "maxFirmwareSize",
+    "max_firmware_per_product": "maxFirmwarePerProduct",
+}
 # One reader for all of them: the whole list for one, the ends of its range for each.
 BAD_NUMBERS = ["-1", "99999999999999999999", "1.5", "1s", "ten", "0x10", "+1", "1 2"]
 
@@ -240,7 +246,9 @@ def test_the_ends_of_the_ranges(broker, least):
     one = broker(options={**values, "topic_prefix": "$x" if least else "$" + "x" * 31,
                           "download_url": "http://" + "x" * 248, "auto_register": "true",
                           "device_identity": "none" if least else "username:%p%d"})
-    assert one.admin().call("getInfo")["devices"] == 0
+    info = one.admin().call("getInfo")
+    assert info["devices"] == 0
+    assert {name: str(info[key]) for name, key in SHOWN.items()} == {n: values[n] for n in SHOWN}
 
 
 @pytest.mark.parametrize("seconds", [1, 2])

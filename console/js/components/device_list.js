@@ -139,7 +139,7 @@ export function deviceList(page, product, {query, actions, onFilter}) {
 
     watch(page, {
         place: h('div'),
-        load: async (signal) => [await versionsOf(product, signal), await productOf(product, signal)],
+        load: (signal) => Promise.all([versionsOf(product, signal), productOf(product, signal)]),
         show: ([found, row]) => {
             versions = found;
             all = row?.devices;

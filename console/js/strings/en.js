@@ -241,7 +241,7 @@ export default {
     'upgrade.downgrade': '{version} is older than {from}: downgrade all the same',
     'upgrade.tick': 'Tick what stands in the way, or choose another version.',
     'upgrade.timeout': 'Time for the upgrade',
-    'upgrade.timeout.help': 'From the message to success; later it has failed by timeout. Empty: the broker\'s own limit, 15 minutes unless it was configured.',
+    'upgrade.timeout.help': 'From the message to success; later it has failed by timeout. Empty: the broker\'s own limit, {time}.',
     'upgrade.started': '{device} is being upgraded to {version}.',
 
     // the seed's words

@@ -3,8 +3,8 @@
 // and follows each change.
 import {fill, h} from '../dom.js';
 import {call, isAbort} from '../api.js';
-import {bytes, moment} from '../format.js';
-import {firmwareOf, firmwareOption, versionsOf} from '../fleet.js';
+import {bytes, duration, moment} from '../format.js';
+import {firmwareOf, firmwareOption, infoOf, versionsOf} from '../fleet.js';
 import {heading, watch} from '../page.js';
 import {brakeAfter, requestOf, stagesOf} from '../rollout.js';
 import {go, link} from '../router.js';
@@ -40,7 +40,7 @@ function versionChecks(versions, ticked, changed) {
 }
 
 // Everything that can be filled in; `on` hears of each change.
-function makeFields(firmware, versions, query, on) {
+function makeFields(firmware, versions, info, query, on) {
     const listen = {input: on, change: on};
     return {
         version: selectField({label: t('upgrade.to'), options: firmware.map(firmwareOption), value: firmware[0].version, on: listen}),
@@ -57,7 +57,7 @@ function makeFields(firmware, versions, query, on) {
         thresholdMin: numberField({label: t('batch.threshold.min'), value: 20, min: 1, on: listen}),
         retries: numberField({label: t('batch.retries'), value: 0, min: 0, max: 10, hint: t('batch.retries.help'), on: listen}),
         retryMinutes: numberField({label: t('batch.retry.delay'), value: 10, min: 1, unit: t('minutes'), on: listen}),
-        timeoutMinutes: numberField({label: optional(t('upgrade.timeout')), min: 1, max: 10080, unit: t('minutes'), hint: t('upgrade.timeout.help'), on: listen}),
+        timeoutMinutes: numberField({label: optional(t('upgrade.timeout')), min: 1, max: 10080, unit: t('minutes'), hint: t('upgrade.timeout.help', {time: duration(info.upgradeTimeoutSeconds)}), on: listen}),
         gate: radioField({legend: t('batch.gate'), value: 'confirmed', on, options: ['confirmed', 'done'].map((gate) => [gate, t(`gate.${gate}`), t(`gate.${gate}.help`)])}),
         startAt: momentField({label: optional(t('batch.start_at')), hint: t('batch.start_at.help'), on: listen}),
         expireAt: momentField({label: optional(t('batch.expire')), hint: t('batch.expire.help'), on: listen}),
@@ -95,13 +95,13 @@ function layout(fields, editor, load) {
     ];
 }
 
-function form(page, product, query, firmware, versions) {
+function form(page, product, query, [firmware, versions, info]) {
     let timer;
     let asking = null;
     let total = 0; // of the last dry run: what the defaults depend on
     let counted = false;
     const editor = stageEditor(() => changed());
-    const fields = makeFields(firmware, versions, query, () => changed());
+    const fields = makeFields(firmware, versions, info, query, () => changed());
     const load = h('p.hint', {'aria-live': 'polite'});
     const dry = dryRunCard(() => run());
     const start = h('button.primary.wide', {type: 'submit'}, t('batch.go.plain'));
@@ -223,14 +223,13 @@ export function batchFormView(page, {product}, query) {
     }
     watch(page, {
         place: body,
-        load: async (signal) => (drawn ? null : [await firmwareOf(product, signal), await versionsOf(product, signal)]),
+        load: async (signal) => (drawn ? null : Promise.all([firmwareOf(product, signal), versionsOf(product, signal), infoOf(signal)])),
         show: (data) => {
             if (drawn || !data) {
                 return; // what somebody fills in isn't drawn anew
             }
-            const [firmware, versions] = data;
-            drawn = firmware.length > 0;
-            fill(body, drawn ? form(page, product, query, firmware, versions)
+            drawn = data[0].length > 0;
+            fill(body, drawn ? form(page, product, query, data)
                 : empty('file', t('firmware.none'), t('upgrade.no_firmware', {product}), h('a.button', {href: link(['products', product, 'firmware'])}, t('tab.firmware'))));
         },
     });

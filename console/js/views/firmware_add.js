@@ -3,17 +3,17 @@
 import {fill, h, newId} from '../dom.js';
 import {call, upload} from '../api.js';
 import {bytes} from '../format.js';
+import {infoOf} from '../fleet.js';
 import {sha256} from '../sha256.js';
 import {t} from '../text.js';
 import {progress} from '../components/bar.js';
 import {formDialog} from '../components/dialog.js';
 import {optional, textField} from '../components/field.js';
 import {icon} from '../components/icon.js';
-import {done} from '../components/toast.js';
+import {done, failed} from '../components/toast.js';
 
 const VERSION = /^[A-Za-z0-9._-]{1,32}$/;
 const NAME = /^[^/]{1,128}\.(bin|tar|gz|zip)$/i;
-const USUAL = {maxFirmwareSize: 10485760, maxFirmwarePerProduct: 50};
 // Where an archive says what it is: offset and bytes, by extension.
 const MAGIC = {gz: [0, [0x1f, 0x8b]], zip: [0, [0x50, 0x4b]], tar: [257, [0x75, 0x73, 0x74, 0x61, 0x72]]};
 const HEAD = 512;
@@ -44,13 +44,13 @@ function rule(text) {
     };
 }
 
-function makeRules(limits, count) {
+function makeRules(info, count) {
     return {
         version: rule(t('rule.version')),
         name: rule(t('rule.name')),
-        size: rule(t('rule.size', {size: bytes(limits.maxFirmwareSize)})),
+        size: rule(t('rule.size', {size: bytes(info.maxFirmwareSize)})),
         content: rule(t('rule.content')),
-        count: rule(t('rule.count', {n: limits.maxFirmwarePerProduct, now: count})),
+        count: rule(t('rule.count', {n: info.maxFirmwarePerProduct, now: count})),
     };
 }
 
@@ -122,10 +122,10 @@ function requestOf(product, fields) {
     return request;
 }
 
-function open(product, count, limits, info, onAdded) {
+function open(product, count, info, onAdded) {
     const ending = new AbortController();
-    const rules = makeRules(limits, count);
-    const kept = {count: count < limits.maxFirmwarePerProduct};
+    const rules = makeRules(info, count);
+    const kept = {count: count < info.maxFirmwarePerProduct};
     const state = h('div.upload-state', {role: 'status'});
     const fields = makeFields(info, judgeVersion);
     let file = null;
@@ -142,7 +142,7 @@ function open(product, count, limits, info, onAdded) {
     async function takeFile(chosen) {
         file = chosen;
         judge('name', NAME.test(file.name));
-        judge('size', file.size > 0 && file.size <= limits.maxFirmwareSize);
+        judge('size', file.size > 0 && file.size <= info.maxFirmwareSize);
         judge('content', kept.name ? await looksRight(file) : undefined);
         if (!fields.version.value) {
             fields.version.value = guessVersion(file.name);
@@ -161,7 +161,7 @@ function open(product, count, limits, info, onAdded) {
         judge('version', VERSION.test(fields.version.value));
         const broken = Object.keys(rules).find((name) => kept[name] === false);
         if (broken) {
-            throw new Error(t(`rule.${broken}.broken`, {size: bytes(limits.maxFirmwareSize), n: limits.maxFirmwarePerProduct}));
+            throw new Error(t(`rule.${broken}.broken`, {size: bytes(info.maxFirmwareSize), n: info.maxFirmwarePerProduct}));
         }
         say(0, t('firmware.digesting'));
         try {
@@ -189,7 +189,10 @@ function open(product, count, limits, info, onAdded) {
 }
 
 export async function addFirmware(product, count, onAdded) {
-    const info = await call('getInfo', {}).catch(() => ({}));
-    open(product, count, {...USUAL, ...Object.fromEntries(Object.keys(USUAL).filter((key) => info[key]).map((key) => [key, info[key]]))}, info, onAdded);
+    try {
+        open(product, count, await infoOf(), onAdded);
+    } catch (error) {
+        failed(error);
+    }
 }
 

@@ -2,8 +2,8 @@
 // "Upgrade firmware" of one device. What would be refused is asked about beforehand.
 import {fill, h} from '../dom.js';
 import {call} from '../api.js';
-import {bytes} from '../format.js';
-import {firmwareOf, firmwareOption} from '../fleet.js';
+import {bytes, duration} from '../format.js';
+import {firmwareOf, firmwareOption, infoOf} from '../fleet.js';
 import {link} from '../router.js';
 import {can} from '../session.js';
 import {t} from '../text.js';
@@ -29,10 +29,10 @@ function hurdles(row, target, firmware) {
     ].filter(Boolean);
 }
 
-function open(row, firmware, onStarted) {
+function open(row, firmware, info, onStarted) {
     const place = h('div');
     const version = selectField({label: t('upgrade.to'), options: firmware.map(firmwareOption), value: proposed(firmware, row), on: {change: () => describe()}});
-    const minutes = numberField({label: optional(t('upgrade.timeout')), hint: t('upgrade.timeout.help'), min: 1, max: 10080, unit: t('minutes')});
+    const minutes = numberField({label: optional(t('upgrade.timeout')), hint: t('upgrade.timeout.help', {time: duration(info.upgradeTimeoutSeconds)}), min: 1, max: 10080, unit: t('minutes')});
     let flags = {};
 
     function describe() {
@@ -69,12 +69,12 @@ function open(row, firmware, onStarted) {
 
 export async function upgradeOne(row, onStarted) {
     try {
-        const firmware = await firmwareOf(row.product);
+        const [firmware, info] = await Promise.all([firmwareOf(row.product), infoOf()]);
         if (firmware.length === 0) {
             failed(new Error(t('upgrade.no_firmware', {product: row.product})));
             return;
         }
-        open(row, firmware, onStarted);
+        open(row, firmware, info, onStarted);
     } catch (error) {
         failed(error);
     }

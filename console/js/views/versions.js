@@ -15,7 +15,7 @@ const HUES = 8;
 const hue = (row) => (row.version === null ? 'none' : String(row.place % HUES));
 
 async function read(product, signal) {
-    const [versions, firmware, row] = [await versionsOf(product, signal), await firmwareOf(product, signal), await productOf(product, signal)];
+    const [versions, firmware, row] = await Promise.all([versionsOf(product, signal), firmwareOf(product, signal), productOf(product, signal)]);
     const order = new Map(firmware.map((one) => [one.version, one.order]));
     const silent = (row?.devices ?? 0) - versions.reduce((sum, one) => sum + one.devices, 0);
     const rows = versions.map((one) => ({...one, order: order.get(one.version), newest: one.version === firmware[0]?.version}));
