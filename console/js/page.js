@@ -6,7 +6,8 @@ import {onLive} from './live.js';
 import {t} from './text.js';
 import {skeleton, trouble} from './components/empty.js';
 
-const CALM_MS = 1500; // between two looks, however much happens
+// Between two looks, however much happens: more where a look is dear to the server.
+const CALM_MS = {least: 1500, most: 30000, factor: 5};
 
 export function newPage(place) {
     const ending = new AbortController();
@@ -24,12 +25,14 @@ export function watch(page, {load, show, wants, patch, place}) {
     let run = 0;
     let shown = false;
     let last = 0;
+    let calm = CALM_MS.least;
     let timer = null;
     let loading = null;
 
     async function reload() {
         run += 1;
         const mine = run;
+        const began = Date.now();
         loading?.abort();
         const ending = new AbortController();
         loading = ending;
@@ -47,6 +50,7 @@ export function watch(page, {load, show, wants, patch, place}) {
         } finally {
             if (mine === run) {
                 last = Date.now();
+                calm = Math.min(CALM_MS.most, Math.max(CALM_MS.least, (last - began) * CALM_MS.factor));
                 loading = null;
             }
         }
@@ -71,7 +75,7 @@ export function watch(page, {load, show, wants, patch, place}) {
             } else if (!page.ended) {
                 reload();
             }
-        }, Math.max(100, last + CALM_MS - Date.now()));
+        }, Math.max(100, last + calm - Date.now()));
     }
 
     function hear({events, fresh}) {

@@ -23,15 +23,26 @@ const PIECE = 64 * 1024;
 
 export const USERS = {admin: 'correct horse', op: 'battery staple', viewer: 'just looking', nobody: 'no role'};
 
-function freePort() {
-    return new Promise((resolve, reject) => {
+// Below the kernel's range for outgoing connections, so that none of them takes a port while its
+// broker is restarted; below that of the integration tests, too. Other processes begin elsewhere.
+const PORTS = {first: 14000, count: 6000};
+let nextPort = (process.pid * 37) % PORTS.count;
+
+function isFree(port) {
+    return new Promise((resolve) => {
         const server = createServer();
-        server.once('error', reject);
-        server.listen(0, '127.0.0.1', () => {
-            const {port} = server.address();
-            server.close(() => resolve(port));
-        });
+        server.once('error', () => resolve(false));
+        server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
     });
+}
+
+async function freePort() {
+    for (;;) {
+        nextPort = (nextPort + 1) % PORTS.count;
+        if (await isFree(PORTS.first + nextPort)) {
+            return PORTS.first + nextPort;
+        }
+    }
 }
 
 // Asks until it gets something truthy.
@@ -120,9 +131,13 @@ export class Broker {
         await this.#end(this.#process, 'SIGKILL');
     }
 
+    async quit() {
+        await this.#end(this.#process, 'SIGTERM');
+    }
+
     async stop() {
         await Promise.all(this.#sims.map((sim) => this.#end(sim, 'SIGTERM')));
-        await this.#end(this.#process, 'SIGTERM');
+        await this.quit();
         rmSync(this.folder, {recursive: true, force: true});
     }
 

@@ -162,7 +162,7 @@ export default {
     'rule.name': 'The file is a .bin file or a .tar, .gz or .zip package.',
     'rule.size': 'The file has at most {size}.',
     'rule.content': 'A package really is what its name says.',
-    'rule.count': 'Up to {n} pieces of firmware a product; {now} are there.',
+    'rule.count': 'Up to {n} pieces of firmware a product (now: {now}).',
     'rule.version.broken': 'The version must be 1 to 32 English letters, numbers, dots, underscores and dashes.',
     'rule.name.broken': 'The file must be a .bin, .tar, .gz or .zip.',
     'rule.size.broken': 'The file must have between one byte and {size}.',

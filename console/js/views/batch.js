@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // One batch: bars per stage, failures by cause, and the wheel.
 import {fill, h} from '../dom.js';
-import {callAll} from '../api.js';
+import {call} from '../api.js';
 import {ago, number} from '../format.js';
 import {heading, watch} from '../page.js';
 import {link} from '../router.js';
@@ -35,10 +35,11 @@ function failureList(batch, failures) {
         h('span.faint', failure.fromVersion ? t('failure.from', {version: failure.fromVersion}) : t('failure.from.unknown')))));
 }
 
+// The batch may not be there yet: its number and product are in the answer of another look.
 function failureCard(batch, failures) {
-    return h('section.card', h('h2', t('batch.failures')),
-        failures.length ? [failureList(batch, failures), h('p', h('a', {href: link(['upgrade', batch.product, 'tasks'], {batch: batch.batch, status: 'failed'})}, t('batch.failures.list')))]
-            : h('p.faint', t('batch.failures.none')));
+    return [h('h2', t('batch.failures')),
+        failures.length ? [failureList(batch, failures), h('p', h('a', {href: link(['upgrade', batch.product ?? '*', 'tasks'], {batch: batch.batch, status: 'failed'})}, t('batch.failures.list')))]
+            : h('p.faint', t('batch.failures.none'))];
 }
 
 function excludedWords(batch) {
@@ -71,8 +72,9 @@ export function batchView(page, {batch: text}) {
     const head = h('div');
     const actions = h('div.actions');
     const body = h('div');
+    const failures = h('section.card');
     const tasks = h('section');
-    const shown = {}; // the batch as last seen: questions count on it, not on when the button was drawn
+    const shown = {batch: id}; // the batch as last seen: questions count on it, not on when the button was drawn
     let titled = '';
 
     function title(batch) {
@@ -97,21 +99,28 @@ export function batchView(page, {batch: text}) {
         }
     }
 
-    function show([{batch}, {failures}]) {
+    function show({batch}) {
         Object.assign(shown, batch);
         title(batch);
         steer(batch);
         fill(body, overview(batch),
             h('section.card', h('h2', t('batch.stages')), h('ol.stages', batch.stages.map((stage, i) => stageRow(batch, stage, i)))),
-            h('div.columns', failureCard(batch, failures), details(batch)));
+            h('div.columns', failures, details(batch)));
     }
 
     fill(head, heading({title: t('batch.number', {batch: text}), crumbs: [[t('nav.upgrade'), link(['upgrade'])]]}));
     fill(page.place, head, body, tasks);
     const watching = watch(page, {
         place: body, show,
-        load: (signal) => callAll([['getBatch', {batch: id}], ['getStats', {batch: id}]], signal),
+        load: (signal) => call('getBatch', {batch: id}, signal),
         wants: (event) => (event.type === 'batch' || event.type === 'task') && event.batch === id,
+    });
+    // Of a large batch dearer than all the rest: by itself, so that it holds nothing up.
+    watch(page, {
+        place: failures,
+        load: (signal) => call('getStats', {batch: id}, signal),
+        show: (stats) => fill(failures, failureCard(shown, stats.failures)),
+        wants: (event) => event.type === 'task' && event.batch === id && ['failed', 'succeeded'].includes(event.status),
     });
     const list = taskList(page, {filters: () => ({batch: id}), show: {batch: false}, limit: 20, none: () => empty('batches', t('batch.no_tasks'), t('batch.no_tasks.text'))});
     fill(tasks, h('h2', t('batch.tasks')), list.node);
