@@ -43,6 +43,21 @@ async function lookAt(page, name) {
     ];
 }
 
+// A desk's window made smaller, to just above where the layout changes.
+async function squeeze(page, name) {
+    const {width, height} = page.viewportSize();
+    const problems = [];
+    for (const narrow of [1279, 1081, 821].filter((one) => one < width)) {
+        await page.setViewportSize({width: narrow, height});
+        const wide = await overflow(page);
+        if (wide > 0) {
+            problems.push(`${name} is ${wide} pixels too wide at ${narrow}`);
+        }
+    }
+    await page.setViewportSize({width, height});
+    return problems;
+}
+
 async function lookAtAll(settings, dialogs) {
     const page = await newPage(browser, broker, settings);
     const problems = await lookAt(page, 'login');
@@ -50,6 +65,7 @@ async function lookAtAll(settings, dialogs) {
     for (const path of PAGES) {
         await visit(page, path);
         problems.push(...await lookAt(page, path));
+        problems.push(...await squeeze(page, path));
         assert.equal(await page.getByRole('heading', {level: 1}).count(), 1, path);
     }
     for (const [path, button] of dialogs) {
