@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control.h"
 
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include "commands/commands.h"
 #include "fields.h"
 #include "subject.h"
+#include "util/json_text.h"
 
 #define OTA_QUEUE_MESSAGES 1000
 #define OTA_QUEUE_BYTES    (INT64_C(64) << 20)
@@ -31,6 +31,8 @@ struct message {
     struct ota_progress progress;
     int64_t rest_until; /* monotonic ms: its command isn't called again before */
 };
+
+static const char no_memory_text[] = "memory is out: try again";
 
 struct ota_control {
     struct ota_surroundings *around;
@@ -102,7 +104,7 @@ static json_t *error_response(const char *command, const struct ota_error *error
 static char *text_of(json_t *responses)
 {
     json_t *envelope = json_pack("{s:O}", "responses", responses);
-    char *text = envelope != NULL ? json_dumps(envelope, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+    char *text = ota_json_write(envelope, JSON_COMPACT | JSON_PRESERVE_ORDER);
     json_decref(envelope);
     return text;
 }
@@ -110,8 +112,9 @@ static char *text_of(json_t *responses)
 static void send(const char *client_id, json_t *responses)
 {
     char *text = text_of(responses);
-    if (text != NULL) {
-        (void)ota_broker_publish(client_id, OTA_CONTROL_RESPONSE, text, strlen(text), 1);
+    if (text == NULL ||
+        !ota_broker_publish(client_id, OTA_CONTROL_RESPONSE, text, strlen(text), 1)) {
+        ota_log(OTA_LOG_ERROR, "memory is out: an answer is lost");
     }
     free(text);
 }
@@ -163,21 +166,8 @@ void ota_control_free(struct ota_control *control)
 
 /* --- once and only once ----------------------------------------------------------------------- */
 
-/* SHA-256 over the command and its fields, whatever their order, without what may differ. */
-static bool digest_of(const json_t *fields, unsigned char *digest)
-{
-    json_t *copy = json_copy((json_t *)fields);
-    if (copy == NULL) {
-        return false;
-    }
-    (void)json_object_del(copy, "correlationData");
-    (void)json_object_del(copy, "requestId");
-    char *text = json_dumps(copy, JSON_COMPACT | JSON_SORT_KEYS);
-    bool ok = text != NULL && EVP_Digest(text, strlen(text), digest, NULL, EVP_sha256(), NULL) == 1;
-    free(text);
-    json_decref(copy);
-    return ok;
-}
+/* Of the command and its fields, without what may differ. */
+static const char *const beside_the_request[] = {"correlationData", "requestId", NULL};
 
 /* OTA_NOT_FOUND: the request is new; OTA_OK: data holds the stored answer. */
 static enum ota_err find_stored(struct ota_call *call, const char *request_id,
@@ -195,20 +185,21 @@ static enum ota_err find_stored(struct ota_call *call, const char *request_id,
         return ota_error_set(&call->error, OTA_CONFLICT, "requestId",
                              "this requestId was used for something else: draw a new one");
     }
-    json_t *data = json_loads(text, 0, NULL);
+    bool no_memory;
+    json_t *data = ota_json_read(text, strlen(text), 0, NULL, &no_memory);
     free(text);
-    if (data == NULL) {
+    if (data == NULL && !no_memory) {
         return ota_error_set(&call->error, OTA_INTERNAL, NULL, "a stored answer is unreadable");
     }
-    json_decref(call->data);
-    call->data = data;
-    return OTA_OK;
+    bool taken = data != NULL && json_object_update(call->data, data) == 0;
+    json_decref(data);
+    return taken ? OTA_OK : ota_error_no_memory(&call->error);
 }
 
 static enum ota_err store_answer(struct ota_call *call, const char *request_id,
                                  const unsigned char *digest)
 {
-    char *text = json_dumps(call->data, JSON_COMPACT);
+    char *text = ota_json_write(call->data, JSON_COMPACT);
     if (text == NULL) {
         return ota_error_no_memory(&call->error);
     }
@@ -268,7 +259,7 @@ static enum ota_err write_once(struct ota_call *call, const char *request_id)
 {
     unsigned char digest[32];
     if (request_id != NULL) {
-        if (!digest_of(call->fields, digest)) {
+        if (!ota_json_digest(call->fields, beside_the_request, digest)) {
             return ota_error_no_memory(&call->error);
         }
         enum ota_err known = find_stored(call, request_id, digest);
@@ -314,17 +305,35 @@ static enum ota_err run(struct ota_call *call, enum ota_role role)
     return call->command->writes ? run_write(call) : handlers[call->command->id](call);
 }
 
-static json_t *response_of(struct ota_call *call, const char *name, enum ota_err err)
+/* With what identifies it for its asker; NULL where memory is out. */
+static json_t *identified(json_t *response, const json_t *fields)
 {
-    if (err != OTA_OK) {
-        (void)ota_error_set(&call->error, err, NULL, "the command failed");
-        if (err == OTA_INTERNAL || err == OTA_UNAVAILABLE) {
-            ota_log(OTA_LOG_ERROR, "%s failed: %s", name != NULL ? name : "a command",
-                    call->error.text);
-        }
-        return error_response(name, &call->error);
+    json_t *correlation = json_object_get(fields, "correlationData");
+    if (json_is_string(correlation) &&
+        json_object_set(response, "correlationData", correlation) != 0) {
+        json_decref(response);
+        return NULL;
     }
-    return json_pack("{s:s, s:O}", "command", name, "data", call->data);
+    return response;
+}
+
+/* Made before the command runs, which fills its data: what was committed can't go unanswered for
+ * want of memory for the answer. */
+static enum ota_err begin_response(struct ota_call *call, json_t **response)
+{
+    json_t *begun = json_pack("{s:s, s:O}", "command", call->command->name, "data", call->data);
+    *response = identified(begun, call->fields);
+    return *response != NULL ? OTA_OK : ota_error_no_memory(&call->error);
+}
+
+static json_t *refusal(struct ota_call *call, const char *name, enum ota_err err)
+{
+    (void)ota_error_set(&call->error, err, NULL, "the command failed");
+    if (err == OTA_INTERNAL || err == OTA_UNAVAILABLE) {
+        ota_log(OTA_LOG_ERROR, "%s failed: %s", name != NULL ? name : "a command",
+                call->error.text);
+    }
+    return identified(error_response(name, &call->error), call->fields);
 }
 
 static enum ota_err find_command(const json_t *fields, struct ota_call *call, const char **name)
@@ -347,7 +356,7 @@ static enum ota_err find_command(const json_t *fields, struct ota_call *call, co
     return OTA_OK;
 }
 
-/* OTA_AGAIN, or OTA_OK with the response appended. */
+/* OTA_AGAIN, or OTA_OK with the response in its place. */
 static enum ota_err do_command(struct ota_control *control, struct message *message,
                                const json_t *fields, int64_t end)
 {
@@ -360,19 +369,24 @@ static enum ota_err do_command(struct ota_control *control, struct message *mess
                             .progress = &message->progress,
                             .end = end};
     const char *name = NULL;
+    json_t *response = NULL;
     enum ota_err err = find_command(fields, &call, &name);
+    if (err == OTA_OK) {
+        err = begin_response(&call, &response);
+    }
     if (err == OTA_OK) {
         err = run(&call, message->role);
     }
     message->rest_until = call.rest_until;
+    if (err != OTA_OK) {
+        json_decref(response);
+        response = NULL;
+    }
     if (err != OTA_AGAIN) {
         note_refused(&call, name, err);
-        json_t *response = response_of(&call, name, err);
-        json_t *correlation = json_object_get(fields, "correlationData");
-        if (json_is_string(correlation)) {
-            (void)json_object_set(response, "correlationData", correlation);
-        }
-        (void)json_array_append_new(message->responses, response);
+        response = err == OTA_OK ? response : refusal(&call, name, err);
+        /* without one its place keeps what parse_envelope put there */
+        (void)json_array_set_new(message->responses, message->at, response);
         end_progress(message);
         err = OTA_OK;
     }
@@ -406,28 +420,63 @@ static const char *plain(char *text)
     return text;
 }
 
-static bool parse_envelope(struct message *message, struct ota_error *error)
+/* A place for each command, in which an answer already is: putting another there needs no memory.
+ */
+static json_t *new_places(size_t count)
 {
+    json_t *places = json_array();
+    json_t *answer =
+        json_pack("{s:s, s:s}", "error", no_memory_text, "code", ota_err_name(OTA_UNAVAILABLE));
+    for (size_t i = 0; i < count; i++) {
+        if (json_array_append(places, answer) != 0) {
+            json_decref(places);
+            places = NULL;
+            break;
+        }
+    }
+    json_decref(answer);
+    return places;
+}
+
+static enum ota_err check_envelope(struct message *message, struct ota_error *error)
+{
+    bool no_memory;
     json_error_t where;
-    message->root = json_loadb(message->payload, message->len, JSON_REJECT_DUPLICATES, &where);
+    message->root =
+        ota_json_read(message->payload, message->len, JSON_REJECT_DUPLICATES, &where, &no_memory);
+    if (no_memory) {
+        return ota_error_no_memory(error);
+    }
     const json_t *commands = json_object_get(message->root, "commands");
     const char *stray = stray_key(message->root);
     if (message->root == NULL) {
-        (void)ota_error_set(error, OTA_INVALID_REQUEST, NULL, "the message isn't JSON: %s",
-                            plain(where.text));
-    } else if (stray != NULL) {
-        (void)ota_error_set(error, OTA_INVALID_REQUEST, stray,
-                            "the message must be {\"commands\":[…]}: it takes no %.40s", stray);
-    } else if (!json_is_array(commands)) {
-        (void)ota_error_set(error, OTA_INVALID_REQUEST, "commands",
-                            "the message must be {\"commands\":[…]} and nothing else");
-    } else if (json_array_size(commands) < 1 ||
-               json_array_size(commands) > OTA_COMMANDS_A_MESSAGE) {
-        (void)ota_error_set(error, OTA_INVALID_REQUEST, "commands",
-                            "a message has 1 to %d commands", OTA_COMMANDS_A_MESSAGE);
+        return ota_error_set(error, OTA_INVALID_REQUEST, NULL, "the message isn't JSON: %s",
+                             plain(where.text));
     }
-    message->responses = json_array();
-    return error->code == OTA_OK && message->responses != NULL;
+    if (stray != NULL) {
+        return ota_error_set(error, OTA_INVALID_REQUEST, stray,
+                             "the message must be {\"commands\":[…]}: it takes no %.40s", stray);
+    }
+    if (!json_is_array(commands)) {
+        return ota_error_set(error, OTA_INVALID_REQUEST, "commands",
+                             "the message must be {\"commands\":[…]} and nothing else");
+    }
+    if (json_array_size(commands) < 1 || json_array_size(commands) > OTA_COMMANDS_A_MESSAGE) {
+        return ota_error_set(error, OTA_INVALID_REQUEST, "commands",
+                             "a message has 1 to %d commands", OTA_COMMANDS_A_MESSAGE);
+    }
+    return OTA_OK;
+}
+
+static enum ota_err parse_envelope(struct message *message, struct ota_error *error)
+{
+    enum ota_err err = check_envelope(message, error);
+    if (err == OTA_OK) {
+        message->responses =
+            new_places(json_array_size(json_object_get(message->root, "commands")));
+        err = message->responses != NULL ? OTA_OK : ota_error_no_memory(error);
+    }
+    return err;
 }
 
 static void finish(struct ota_control *control)
@@ -450,7 +499,7 @@ static void finish_unread(struct ota_control *control, const struct ota_error *e
         free_message(take_first(control));
         return;
     }
-    (void)json_array_append_new(message->responses, error_response(NULL, error));
+    message->responses = json_pack("[o]", error_response(NULL, error));
     finish(control);
 }
 
@@ -475,14 +524,16 @@ static void put_last(struct ota_control *control)
 static bool step(struct ota_control *control, int64_t end)
 {
     struct message *message = control->first;
-    struct ota_error error = {0};
     if (is_resting(message)) {
         put_last(control);
         return false;
     }
-    if (message->root == NULL && !parse_envelope(message, &error)) {
-        finish_unread(control, &error);
-        return true;
+    if (message->root == NULL) {
+        struct ota_error error = {0};
+        if (parse_envelope(message, &error) != OTA_OK) {
+            finish_unread(control, &error);
+            return true;
+        }
     }
     const json_t *commands = json_object_get(message->root, "commands");
     if (do_command(control, message, json_array_get(commands, message->at), end) == OTA_AGAIN) {
@@ -550,7 +601,7 @@ static enum ota_err queue(struct ota_control *control, const struct ota_asker *a
     }
     struct message *message = new_message(asker, payload, len);
     if (message == NULL) {
-        return ota_error_set(error, OTA_UNAVAILABLE, NULL, "out of memory: try again");
+        return ota_error_no_memory(error);
     }
     message->client = client;
     *control->last = message;

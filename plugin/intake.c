@@ -314,7 +314,8 @@ enum ota_intake_verdict ota_intake_report(struct ota_intake *intake, const struc
     if (refusal == OTA_REFUSAL_COUNT) {
         refusal = find_device(intake, topic, &report, &device, &error);
     }
-    if (refusal == OTA_REFUSED_STORE) {
+    if (refusal == OTA_REFUSED_STORE) { /* the database, or memory */
+        (void)ota_error_no_memory(&error);
         return not_committed(intake, client, &error);
     }
     if (refusal != OTA_REFUSAL_COUNT) {

@@ -30,7 +30,7 @@
     X(REGISTRATION_RATE, "registration_rate", "too many new devices in a short time")              \
     X(RATE, "rate", "the device reports too often")                                                \
     X(NO_TASK, "no_task", "the progress belongs to no task that it could change")                  \
-    X(STORE, "store", "the database refused; the device will send again")
+    X(STORE, "store", "it could not be stored; the device will send again")
 
 enum ota_refusal {
 #define OTA_X(id, name, sentence) OTA_REFUSED_##id,
@@ -97,7 +97,7 @@ struct ota_report {
     char message[512]; /* the device's result_msg, cut */
 };
 
-/* OTA_REFUSAL_COUNT where it is good. */
+/* OTA_REFUSAL_COUNT where it is good; OTA_REFUSED_STORE where memory is out. */
 enum ota_refusal ota_report_parse(const void *payload, size_t len, struct ota_report *report);
 
 /* The same by jansson alone, without the quick scan: what a test holds the scan against. */

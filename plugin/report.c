@@ -7,6 +7,7 @@
 
 #include "intake.h"
 #include "report_parts.h"
+#include "util/json_text.h"
 
 #define OTA_DEPTH_MAX 16
 #define OTA_KEYS_MAX  64
@@ -160,9 +161,10 @@ enum ota_refusal ota_report_parse_any(const void *payload, size_t len, struct ot
     if (!is_reasonable(text, payload != NULL ? len : 0)) {
         return OTA_REFUSED_NESTED;
     }
-    json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+    bool no_memory;
+    json_t *root = ota_json_read(text, len, JSON_REJECT_DUPLICATES, NULL, &no_memory);
     if (root == NULL) {
-        return OTA_REFUSED_NOT_JSON;
+        return no_memory ? OTA_REFUSED_STORE : OTA_REFUSED_NOT_JSON;
     }
     const json_t *body = json_object_get(root, "report");
     const json_t *progress = json_object_get(body, "progress");

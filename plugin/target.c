@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "command_table.h"
+#include "util/json_text.h"
 
 typedef bool (*text_rule)(const char *text, size_t len);
 
@@ -99,7 +100,11 @@ enum ota_err ota_target_load(const char *text, struct ota_target *target, struct
     if (text[0] == '\0') {
         return ota_target_read(NULL, target, error);
     }
-    json_t *json = json_loads(text, 0, NULL);
+    bool no_memory;
+    json_t *json = ota_json_read(text, strlen(text), 0, NULL, &no_memory);
+    if (no_memory) {
+        return ota_error_no_memory(error);
+    }
     if (json == NULL) {
         return ota_error_set(error, OTA_INTERNAL, NULL, "the stored target of a batch is damaged");
     }
@@ -110,7 +115,7 @@ enum ota_err ota_target_load(const char *text, struct ota_target *target, struct
 
 char *ota_target_write(const struct ota_target *target)
 {
-    return target->json != NULL ? json_dumps(target->json, JSON_COMPACT) : strdup("");
+    return target->json != NULL ? ota_json_write(target->json, JSON_COMPACT) : strdup("");
 }
 
 void ota_target_free(struct ota_target *target)

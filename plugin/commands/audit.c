@@ -8,6 +8,9 @@
 static json_t *show_text(const char *text)
 {
     json_t *shown = ota_json_text(text);
+    if (shown == NULL) {
+        shown = ota_json_text(text); /* it may have been memory: then a "?" would be a lie */
+    }
     return shown != NULL ? shown : json_string("?");
 }
 

@@ -18,12 +18,17 @@ struct job {
     int64_t began; /* monotonic ms */
     char *user;
     char *request_id; /* NULL: none */
+    bool told;        /* somebody knows of the copy; else it goes */
 };
 
 static void free_job(void *state)
 {
     struct job *job = state;
-    ota_backup_end(job->backup);
+    if (job->told) {
+        ota_backup_end(job->backup);
+    } else {
+        ota_backup_drop(job->backup);
+    }
     if (job->around->backup == job) {
         job->around->backup = NULL;
     }
@@ -135,33 +140,22 @@ static bool is_same_request(const struct ota_call *call, const struct job *job)
            strcmp(request_id, job->request_id) == 0 && strcmp(call->user, job->user) == 0;
 }
 
-static void run_nothing(struct ota_core *core, struct ota_effect *effect)
+static void run_told(struct ota_core *core, struct ota_effect *effect)
 {
+    struct job *job = effect->item;
     (void)core;
-    free(effect->item);
+    job->told = true;
 }
 
-/* Nobody would be told of the copy. */
-static void drop_copy(struct ota_core *core, struct ota_effect *effect)
-{
-    (void)core;
-    (void)unlink(effect->item);
-    free(effect->item);
-}
-
-static enum ota_err answer(struct ota_call *call, const struct job *job)
+static enum ota_err answer(struct ota_call *call, struct job *job)
 {
     const char *path = ota_backup_path(job->backup);
     int64_t bytes = ota_backup_bytes(job->backup);
-    char *copy = strdup(path);
-    struct ota_effect *effect =
-        copy != NULL ? ota_core_after(call->core, run_nothing, drop_copy) : NULL;
+    struct ota_effect *effect = ota_core_after(call->core, run_told, NULL);
     if (effect == NULL) {
-        (void)unlink(path);
-        free(copy);
         return ota_error_no_memory(&call->error);
     }
-    effect->item = copy;
+    effect->item = job;
     ota_log(OTA_LOG_NOTICE, "backup %s: %lld bytes in %lld ms", path, (long long)bytes,
             (long long)(ota_now_mono() - job->began));
     enum ota_err err = ota_call_answer(call, "path", json_string(path));
@@ -170,7 +164,7 @@ static enum ota_err answer(struct ota_call *call, const struct job *job)
 
 enum ota_err ota_cmd_backup(struct ota_call *call)
 {
-    const struct job *mine = call->progress->state;
+    struct job *mine = call->progress->state;
     const struct job *other = call->around->backup;
     if (mine == NULL && other == NULL) {
         return begin(call);

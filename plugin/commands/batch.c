@@ -182,7 +182,10 @@ static enum ota_err look_at_named(struct ota_call *call, struct trial *trial)
         struct ota_device *device;
         const json_t *name = json_array_get(names, i);
         bool again = json_object_get(seen, json_string_value(name)) != NULL;
-        (void)json_object_set_new(seen, json_string_value(name), json_true());
+        ota_json_put(&seen, json_string_value(name), json_true());
+        if (seen == NULL) {
+            return ota_error_no_memory(&call->error);
+        }
         err = find_named(call, trial->batch.product, name, &device);
         if (err == OTA_OK && !again) {
             err =
@@ -218,7 +221,7 @@ static json_t *stage_sizes(const struct trial *trial)
     json_t *sizes = json_array();
     ota_stage_ends(trial->stages, trial->batch.stage_count, trial->run.taken, ends);
     for (size_t i = 0; i < trial->batch.stage_count; i++) {
-        (void)json_array_append_new(sizes, json_integer(ends[i] - (i > 0 ? ends[i - 1] : 0)));
+        ota_json_push(&sizes, json_integer(ends[i] - (i > 0 ? ends[i - 1] : 0)));
     }
     return sizes;
 }

@@ -14,7 +14,7 @@ json_t *ota_show_counts(const struct ota_tally *tally)
                          : shown == OTA_SHOWN_TASK_WAITING
                              ? tally->online
                              : tally->by_status[i - OTA_SHOWN_MESSAGE_SENT + OTA_MESSAGE_SENT];
-        (void)json_object_set_new(counts, ota_shown_name(shown), json_integer(count));
+        ota_json_put(&counts, ota_shown_name(shown), json_integer(count));
     }
     return counts;
 }
@@ -23,8 +23,7 @@ json_t *ota_show_excluded(const uint32_t *excluded)
 {
     json_t *counts = json_object();
     for (int i = 0; i < OTA_EXCLUSION_COUNT; i++) {
-        (void)json_object_set_new(counts, ota_exclusion_name((enum ota_exclusion)i),
-                                  json_integer(excluded[i]));
+        ota_json_put(&counts, ota_exclusion_name((enum ota_exclusion)i), json_integer(excluded[i]));
     }
     return counts;
 }
@@ -43,9 +42,9 @@ static json_t *show_stage(const struct ota_batch *batch, const struct ota_stage 
         "minSuccessPercent", stage->min_success_percent, "soakSeconds",
         (json_int_t)(stage->soak_ms / 1000), "advance", stage->manual ? "manual" : "auto");
     if (stage->count > 0) {
-        (void)json_object_set_new(shown, "count", json_integer(stage->count));
+        ota_json_put(&shown, "count", json_integer(stage->count));
     } else {
-        (void)json_object_set_new(shown, "percent", json_real(stage->percent));
+        ota_json_put(&shown, "percent", json_real(stage->percent));
     }
     return shown;
 }
@@ -54,7 +53,7 @@ static json_t *show_stages(const struct ota_batch *batch)
 {
     json_t *stages = json_array();
     for (size_t i = 0; i < batch->stage_count; i++) {
-        (void)json_array_append_new(stages, show_stage(batch, &batch->stages[i]));
+        ota_json_push(&stages, show_stage(batch, &batch->stages[i]));
     }
     return stages;
 }
@@ -64,17 +63,18 @@ static json_t *show_retry(const struct ota_batch_row *row)
     json_t *on = json_array();
     for (const char *item = row->retry_on; *item != '\0';) {
         size_t len = strcspn(item, ",");
-        (void)json_array_append_new(on, item[0] == 't' ? json_string("timeout")
-                                                       : json_integer(strtol(item, NULL, 10)));
+        ota_json_push(&on, item[0] == 't' ? json_string("timeout")
+                                          : json_integer(strtol(item, NULL, 10)));
         item += len;
         item += *item == ',';
     }
     json_t *retry = json_pack("{s:i, s:I}", "max", row->retry_max, "delaySeconds",
                               (json_int_t)(row->retry_delay_ms / 1000));
-    if (json_array_size(on) > 0) {
-        (void)json_object_set(retry, "on", on);
+    if (row->retry_on[0] == '\0') {
+        json_decref(on);
+    } else {
+        ota_json_put(&retry, "on", on);
     }
-    json_decref(on);
     return retry;
 }
 
@@ -86,7 +86,7 @@ static json_t *show_threshold(const struct ota_batch_row *row)
 }
 
 /* What it was made with. */
-static void show_making(const struct ota_batch *batch, json_t *shown)
+static void show_making(const struct ota_batch *batch, json_t **shown)
 {
     const struct ota_batch_row *row = &batch->row;
     json_t *target = batch->target.json != NULL ? json_incref(batch->target.json) : json_null();
@@ -99,7 +99,10 @@ static void show_making(const struct ota_batch *batch, json_t *shown)
         ota_json_number(row->expire_at), "override", (row->flags & OTA_BATCH_OVERRIDE) != 0,
         "reinstall", (row->flags & OTA_BATCH_REINSTALL) != 0, "allowDowngrade",
         (row->flags & OTA_BATCH_DOWNGRADE) != 0);
-    (void)json_object_update(shown, making);
+    if (json_object_update(*shown, making) != 0) {
+        json_decref(*shown);
+        *shown = NULL;
+    }
     json_decref(making);
 }
 
@@ -123,7 +126,7 @@ json_t *ota_show_batch(const struct ota_batch *batch)
         (json_int_t)row->created_at, "startedAt", ota_json_number(row->started_at), "finishedAt",
         ota_json_number(row->finished_at));
     if (shown != NULL) {
-        show_making(batch, shown);
+        show_making(batch, &shown);
     }
     return shown;
 }

@@ -29,8 +29,14 @@ void ota_call_retry_on(const json_t *retry, char *text, size_t size);
 /* By the field task. */
 OTA_CHECKED enum ota_err ota_call_task(struct ota_call *call, struct ota_task_row *row);
 
-/* Sets a key of call->data; takes the reference. OTA_INTERNAL where memory is out. */
+/* Sets a key of call->data; takes the reference. A value that is NULL could not be made: what
+ * call->error says, or memory is out. */
 OTA_CHECKED enum ota_err ota_call_answer(struct ota_call *call, const char *key, json_t *value);
+
+/* Append and set, and take the reference; where memory is out, or the value is NULL, *array or
+ * *object becomes NULL: so only the end is checked. */
+void ota_json_push(json_t **array, json_t *value);
+void ota_json_put(json_t **object, const char *key, json_t *value);
 
 /* A text or null. */
 json_t *ota_json_text(const char *text);
@@ -43,12 +49,13 @@ struct ota_page {
     int64_t limit;
     char key[OTA_DEVICE_MAX + 1]; /* "" on the first page */
     int64_t number;               /* the same key as a number; 0 on the first page */
-    json_t *rows;
+    json_t *rows; /* NULL, too, where a row could not be added: ota_page_close tells */
 };
 
 /* Reads limit and cursor; a cursor of other filters is refused. rows is a new array. */
 OTA_CHECKED enum ota_err ota_page_open(struct ota_call *call, struct ota_page *page);
-/* Takes a row's reference; false when the page is full (the row then isn't taken). */
+/* Takes a row's reference; false when there's no use in going on: the page is full (the row then
+ * isn't taken), or the row could not be made (NULL) or added. */
 bool ota_page_add(struct ota_page *page, json_t *row);
 bool ota_page_is_full(const struct ota_page *page);
 /* Puts rows under `key` into the answer, with nextCursor where last isn't NULL. */
@@ -65,7 +72,9 @@ json_t *ota_info_warnings(const struct ota_surroundings *around);
  */
 
 json_t *ota_show_task(struct ota_core *core, const struct ota_task_row *row);
-json_t *ota_show_device(struct ota_core *core, const struct ota_device_row *row);
+/* NULL, too, where the store fails: then with an error. */
+json_t *ota_show_device(struct ota_core *core, const struct ota_device_row *row,
+                        struct ota_error *error);
 /* An object with a count for each status. */
 json_t *ota_show_counts(const struct ota_tally *tally);
 json_t *ota_show_batch(const struct ota_batch *batch);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "commands.h"
 
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../util/hex.h"
+#include "../util/json_text.h"
 
 #define OTA_CURSOR_BINDING 8 /* hex digits of a digest over command and filters */
 
@@ -75,10 +75,33 @@ enum ota_err ota_call_batch(struct ota_call *call, struct ota_batch **batch)
 
 enum ota_err ota_call_answer(struct ota_call *call, const char *key, json_t *value)
 {
+    if (value == NULL && call->error.code != OTA_OK) {
+        return call->error.code;
+    }
     if (value == NULL || json_object_set_new(call->data, key, value) != 0) {
         return ota_error_no_memory(&call->error);
     }
     return OTA_OK;
+}
+
+static void give_up(json_t **json)
+{
+    json_decref(*json);
+    *json = NULL;
+}
+
+void ota_json_push(json_t **array, json_t *value)
+{
+    if (json_array_append_new(*array, value) != 0) {
+        give_up(array);
+    }
+}
+
+void ota_json_put(json_t **object, const char *key, json_t *value)
+{
+    if (json_object_set_new(*object, key, value) != 0) {
+        give_up(object);
+    }
 }
 
 json_t *ota_json_text(const char *text)
@@ -95,22 +118,13 @@ json_t *ota_json_number(int64_t number)
 
 static bool binding_of(const struct ota_call *call, char *binding)
 {
+    static const char *const beside_the_filters[] = {"correlationData", "cursor", "limit", NULL};
     unsigned char digest[32];
-    json_t *copy = json_copy((json_t *)call->fields);
-    if (copy == NULL) {
+    if (!ota_json_digest(call->fields, beside_the_filters, digest)) {
         return false;
     }
-    (void)json_object_del(copy, "correlationData");
-    (void)json_object_del(copy, "cursor");
-    (void)json_object_del(copy, "limit");
-    char *text = json_dumps(copy, JSON_COMPACT | JSON_SORT_KEYS);
-    bool ok = text != NULL && EVP_Digest(text, strlen(text), digest, NULL, EVP_sha256(), NULL) == 1;
-    if (ok) {
-        ota_hex(digest, OTA_CURSOR_BINDING / 2, binding);
-    }
-    free(text);
-    json_decref(copy);
-    return ok;
+    ota_hex(digest, OTA_CURSOR_BINDING / 2, binding);
+    return true;
 }
 
 enum ota_err ota_page_open(struct ota_call *call, struct ota_page *page)
@@ -137,7 +151,7 @@ enum ota_err ota_page_open(struct ota_call *call, struct ota_page *page)
 
 bool ota_page_is_full(const struct ota_page *page)
 {
-    return (int64_t)json_array_size(page->rows) >= page->limit;
+    return page->rows == NULL || (int64_t)json_array_size(page->rows) >= page->limit;
 }
 
 bool ota_page_add(struct ota_page *page, json_t *row)
@@ -146,7 +160,8 @@ bool ota_page_add(struct ota_page *page, json_t *row)
         json_decref(row);
         return false;
     }
-    return json_array_append_new(page->rows, row) == 0;
+    ota_json_push(&page->rows, row);
+    return page->rows != NULL;
 }
 
 enum ota_err ota_page_close(struct ota_call *call, struct ota_page *page, const char *key,

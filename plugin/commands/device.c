@@ -12,7 +12,9 @@ static enum ota_err answer_device(struct ota_call *call, int64_t id)
 {
     struct ota_device_row row;
     enum ota_err err = ota_device_get(call->core->store, id, &row, &call->error);
-    return err == OTA_OK ? ota_call_answer(call, "device", ota_show_device(call->core, &row)) : err;
+    return err == OTA_OK
+               ? ota_call_answer(call, "device", ota_show_device(call->core, &row, &call->error))
+               : err;
 }
 
 static int compare_texts(const void *a, const void *b)
@@ -186,7 +188,7 @@ enum ota_err ota_cmd_get_device(struct ota_call *call)
 /* --- lists ------------------------------------------------------------------------------------ */
 
 struct listing {
-    struct ota_core *core;
+    struct ota_call *call;
     struct ota_page page;
     int64_t last;
     bool more;
@@ -196,7 +198,8 @@ struct listing {
 static bool list_device(void *data, const struct ota_device_row *row)
 {
     struct listing *listing = data;
-    (void)ota_page_add(&listing->page, ota_show_device(listing->core, row));
+    (void)ota_page_add(&listing->page,
+                       ota_show_device(listing->call->core, row, &listing->call->error));
     return !ota_page_is_full(&listing->page);
 }
 
@@ -220,7 +223,7 @@ static enum ota_err find_gateway(struct ota_call *call, const struct ota_product
 enum ota_err ota_cmd_list_devices(struct ota_call *call)
 {
     struct ota_product *product;
-    struct listing listing = {.core = call->core};
+    struct listing listing = {.call = call};
     char last[OTA_DEVICE_MAX + 1] = "";
     bool more = false;
     bool online = ota_field_bool(call->fields, "online");

@@ -40,26 +40,31 @@ static bool explain_last(const struct ota_device *device, const struct ota_task_
     return true;
 }
 
-static void explain_idle(struct ota_core *core, const struct ota_device *device,
-                         struct explanation *why)
+static enum ota_err explain_idle(struct ota_call *call, const struct ota_device *device,
+                                 struct explanation *why)
 {
     struct ota_task_row row;
-    if (device->last_task != 0 &&
-        ota_task_get(core->store, device->last_task, &row, NULL) == OTA_OK &&
-        explain_last(device, &row, why)) {
-        return;
+    enum ota_err err = device->last_task != 0
+                           ? ota_task_get(call->core->store, device->last_task, &row, &call->error)
+                           : OTA_NOT_FOUND;
+    if (err != OTA_OK && err != OTA_NOT_FOUND) {
+        return err;
+    }
+    if (err == OTA_OK && explain_last(device, &row, why)) {
+        return OTA_OK;
     }
     if (device->version == NULL) {
         why->reason = "never_reported";
         (void)snprintf(why->sentence, sizeof why->sentence,
                        "%s has never reported a version, and no task is there for it.",
                        device->name);
-        return;
+        return OTA_OK;
     }
     why->reason = device->hold ? "held" : "no_task";
     (void)snprintf(why->sentence, sizeof why->sentence,
                    "%s runs %s and no unfinished task is there for it%s.", device->name,
                    device->version->text, device->hold ? "; it is on hold" : "");
+    return OTA_OK;
 }
 
 /* What paused the batch, or what it waits for. */
@@ -194,13 +199,15 @@ enum ota_err ota_cmd_explain_device(struct ota_call *call)
         return err;
     }
     if (device->task == NULL) {
-        explain_idle(call->core, device, &why);
+        err = explain_idle(call, device, &why);
     } else if (device->task->up.status == OTA_WAITING) {
         explain_waiting(call->core, device, &why);
     } else {
         explain_under_way(call->core, device, &why);
     }
-    err = ota_call_answer(call, "sentence", json_string(why.sentence));
+    if (err == OTA_OK) {
+        err = ota_call_answer(call, "sentence", json_string(why.sentence));
+    }
     if (err == OTA_OK) {
         err = ota_call_answer(call, "reason", json_string(why.reason));
     }

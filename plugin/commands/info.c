@@ -8,8 +8,8 @@ json_t *ota_info_warnings(const struct ota_surroundings *around)
 {
     json_t *warnings = json_array();
     if (around->identity_none) {
-        (void)json_array_append_new(
-            warnings, json_string("device_identity is none: any client may speak for any device"));
+        ota_json_push(&warnings,
+                      json_string("device_identity is none: any client may speak for any device"));
     }
     char text[200];
     if (around->before[0] != '\0') {
@@ -17,24 +17,23 @@ json_t *ota_info_warnings(const struct ota_surroundings *around)
                        "%s is loaded before mosquitto_ota, and what it decides about our topics "
                        "counts: put our plugin line first",
                        around->before);
-        (void)json_array_append_new(warnings, json_string(text));
+        ota_json_push(&warnings, json_string(text));
     }
     if (around->shadowed > 0) {
         (void)snprintf(text, sizeof text,
                        "%llu messages on our topics were let in by a plugin that is loaded before "
                        "mosquitto_ota: put our plugin line first",
                        (unsigned long long)around->shadowed);
-        (void)json_array_append_new(warnings, json_string(text));
+        ota_json_push(&warnings, json_string(text));
     }
     const struct ota_settings *settings = &around->core->settings;
     if (settings->signing_keys != NULL && !settings->require_signature) {
-        (void)json_array_append_new(
-            warnings, json_string("require_signature is off: whoever is an admin can still add "
+        ota_json_push(&warnings,
+                      json_string("require_signature is off: whoever is an admin can still add "
                                   "firmware that nobody signed"));
     }
     if (around->http == NULL) {
-        (void)json_array_append_new(warnings,
-                                    json_string("downloads are off: no device can be upgraded"));
+        ota_json_push(&warnings, json_string("downloads are off: no device can be upgraded"));
     }
     return warnings;
 }
@@ -56,7 +55,7 @@ static json_t *fingerprints_of(const struct ota_signature_keys *keys)
     for (size_t i = 0; i < ota_signature_keys_count(keys); i++) {
         char text[OTA_FINGERPRINT_HEX + 1];
         if (ota_signature_fingerprint(ota_signature_keys_at(keys, i), text)) {
-            (void)json_array_append_new(list, json_string(text));
+            ota_json_push(&list, json_string(text));
         }
     }
     return list;
@@ -67,8 +66,8 @@ static json_t *refusals_of(const struct ota_intake *intake)
     json_t *refused = json_object();
     for (unsigned i = 0; i < OTA_REFUSAL_COUNT; i++) {
         if (intake->refused[i] > 0) {
-            (void)json_object_set_new(refused, ota_refusal_name((enum ota_refusal)i),
-                                      json_integer((json_int_t)intake->refused[i]));
+            ota_json_put(&refused, ota_refusal_name((enum ota_refusal)i),
+                         json_integer((json_int_t)intake->refused[i]));
         }
     }
     return refused;
@@ -112,10 +111,7 @@ enum ota_err ota_cmd_get_info(struct ota_call *call)
         core->settings.max_firmware_per_product, "upgradeTimeoutSeconds",
         (json_int_t)core->settings.upgrade_timeout_ms / 1000, "warnings",
         ota_info_warnings(around));
-    if (info == NULL) {
-        return ota_error_no_memory(&call->error);
-    }
-    json_decref(call->data);
-    call->data = info;
-    return OTA_OK;
+    bool told = info != NULL && json_object_update(call->data, info) == 0;
+    json_decref(info);
+    return told ? OTA_OK : ota_error_no_memory(&call->error);
 }

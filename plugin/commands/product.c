@@ -6,13 +6,13 @@
 #include "../devices.h"
 #include "commands.h"
 
-static json_t *show(struct ota_core *core, const struct ota_product_row *row)
+static json_t *show(struct ota_call *call, const struct ota_product_row *row)
 {
     int firmware;
     int64_t highest;
-    const struct ota_product *product = ota_fleet_product_by_id(&core->fleet, row->id);
-    if (product == NULL ||
-        ota_firmware_count(core->store, row->id, &firmware, &highest, NULL) != OTA_OK) {
+    const struct ota_product *product = ota_fleet_product_by_id(&call->core->fleet, row->id);
+    if (product == NULL || ota_firmware_count(call->core->store, row->id, &firmware, &highest,
+                                              &call->error) != OTA_OK) {
         return NULL;
     }
     return json_pack("{s:s, s:s, s:I, s:I, s:i, s:I}", "product", row->name, "description",
@@ -25,7 +25,7 @@ static enum ota_err answer_product(struct ota_call *call, int64_t id)
 {
     struct ota_product_row row;
     enum ota_err err = ota_product_get(call->core->store, id, &row, &call->error);
-    return err == OTA_OK ? ota_call_answer(call, "product", show(call->core, &row)) : err;
+    return err == OTA_OK ? ota_call_answer(call, "product", show(call, &row)) : err;
 }
 
 enum ota_err ota_cmd_create_product(struct ota_call *call)
@@ -138,7 +138,7 @@ static bool list_product(void *data, const struct ota_product_row *row)
         return false;
     }
     listing->last = row->id;
-    return ota_page_add(&listing->page, show(listing->call->core, row));
+    return ota_page_add(&listing->page, show(listing->call, row));
 }
 
 enum ota_err ota_cmd_list_products(struct ota_call *call)

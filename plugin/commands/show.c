@@ -69,24 +69,28 @@ static json_t *tags_of(const char *tags)
     json_t *array = json_array();
     while (array != NULL && *tags != '\0') {
         size_t len = strcspn(tags, " ");
-        (void)json_array_append_new(array, json_stringn(tags, len));
+        ota_json_push(&array, json_stringn(tags, len));
         tags += len;
         tags += *tags == ' ';
     }
     return array;
 }
 
-static json_t *last_task_of(struct ota_core *core, const struct ota_device *device)
+static json_t *last_task_of(struct ota_core *core, const struct ota_device *device,
+                            struct ota_error *error)
 {
     struct ota_task_row row;
-    if (device->last_task == 0 ||
-        ota_task_get(core->store, device->last_task, &row, NULL) != OTA_OK) {
+    enum ota_err err = device->last_task != 0
+                           ? ota_task_get(core->store, device->last_task, &row, error)
+                           : OTA_NOT_FOUND;
+    if (err == OTA_NOT_FOUND) {
         return json_null();
     }
-    return ota_show_task(core, &row);
+    return err == OTA_OK ? ota_show_task(core, &row) : NULL;
 }
 
-json_t *ota_show_device(struct ota_core *core, const struct ota_device_row *row)
+json_t *ota_show_device(struct ota_core *core, const struct ota_device_row *row,
+                        struct ota_error *error)
 {
     const struct ota_device *device = ota_fleet_device_by_id(&core->fleet, row->id);
     if (device == NULL) {
@@ -98,7 +102,7 @@ json_t *ota_show_device(struct ota_core *core, const struct ota_device_row *row)
                      ota_json_text(row->version), "versionReportedAt",
                      ota_json_number(row->version_at), "online", device->conn != NULL, "lastSeenAt",
                      ota_json_number(device->last_seen), "createdAt", (json_int_t)row->created_at,
-                     "task", last_task_of(core, device));
+                     "task", last_task_of(core, device, error));
 }
 
 json_t *ota_show_firmware(const char *product, const struct ota_firmware_row *row)

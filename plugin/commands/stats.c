@@ -100,12 +100,12 @@ static json_t *show_clusters(struct stats *stats)
     }
     for (size_t i = 0; i < stats->cluster_count; i++) {
         const struct cluster *cluster = &stats->clusters[i];
-        (void)json_array_append_new(
-            failures,
-            json_pack("{s:o, s:s, s:o, s:I}", "resultCode",
-                      cluster->has_code ? json_integer(cluster->code) : json_null(), "text",
-                      cluster->text, "fromVersion", ota_json_text(cluster->from_version), "count",
-                      (json_int_t)cluster->count));
+        ota_json_push(&failures,
+                      json_pack("{s:o, s:s, s:o, s:I}", "resultCode",
+                                cluster->has_code ? json_integer(cluster->code) : json_null(),
+                                "text", cluster->text, "fromVersion",
+                                ota_json_text(cluster->from_version), "count",
+                                (json_int_t)cluster->count));
     }
     return failures;
 }
@@ -152,9 +152,9 @@ static json_t *show_versions(const struct ota_product *product)
     json_t *versions = json_array();
     size_t count = sort_versions(product, &unknown, sorted);
     for (size_t i = 0; i < count && i < OTA_VERSIONS_MAX; i++) {
-        (void)json_array_append_new(versions, json_pack("{s:o, s:I}", "version",
-                                                        ota_json_text(sorted[i]->text), "devices",
-                                                        (json_int_t)sorted[i]->devices));
+        ota_json_push(&versions,
+                      json_pack("{s:o, s:I}", "version", ota_json_text(sorted[i]->text), "devices",
+                                (json_int_t)sorted[i]->devices));
     }
     free(sorted);
     return versions;

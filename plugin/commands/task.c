@@ -196,9 +196,9 @@ struct listing {
 static bool list_task(void *data, const struct ota_task_row *row)
 {
     struct listing *listing = data;
-    json_t *shown = ota_show_task(listing->core, row);
-    if (shown != NULL) { /* NULL: of a product that is being deleted */
-        (void)ota_page_add(&listing->page, shown);
+    if (ota_fleet_device_by_id(&listing->core->fleet, row->device_id) != NULL) {
+        /* else of a product that is being deleted */
+        (void)ota_page_add(&listing->page, ota_show_task(listing->core, row));
     }
     return !ota_page_is_full(&listing->page);
 }
@@ -262,10 +262,11 @@ enum ota_err ota_cmd_list_tasks(struct ota_call *call)
 
 static bool list_event(void *data, const struct ota_event_row *row)
 {
-    return json_array_append_new(
-               data, json_pack("{s:I, s:s, s:i, s:o}", "at", (json_int_t)row->at, "status",
-                               ota_shown_name(ota_shown_of(row->status, true)), "percent",
-                               row->percent, "detail", ota_json_text(row->detail))) == 0;
+    json_t **events = data;
+    ota_json_push(events, json_pack("{s:I, s:s, s:i, s:o}", "at", (json_int_t)row->at, "status",
+                                    ota_shown_name(ota_shown_of(row->status, true)), "percent",
+                                    row->percent, "detail", ota_json_text(row->detail)));
+    return *events != NULL;
 }
 
 enum ota_err ota_cmd_get_task(struct ota_call *call)
@@ -279,7 +280,7 @@ enum ota_err ota_cmd_get_task(struct ota_call *call)
         return err;
     }
     json_t *events = json_array();
-    err = ota_task_events(call->core->store, row.id, list_event, events, &call->error);
+    err = ota_task_events(call->core->store, row.id, list_event, &events, &call->error);
     if (err != OTA_OK) {
         json_decref(events);
         return err;

@@ -307,11 +307,8 @@ int64_t ota_backup_bytes(const struct ota_backup *backup)
     return atomic_load(&backup->done) ? backup->bytes : 0;
 }
 
-void ota_backup_end(struct ota_backup *backup)
+static void finish(struct ota_backup *backup)
 {
-    if (backup == NULL) {
-        return;
-    }
     int expected = GO_ON;
     (void)atomic_compare_exchange_strong(&backup->stop, &expected, STOP);
     if (backup->started) {
@@ -322,10 +319,34 @@ void ota_backup_end(struct ota_backup *backup)
         remove_part(backup);
         (void)close(backup->fd);
     }
+}
+
+static void free_backup(struct ota_backup *backup)
+{
     ota_conn_close(&backup->conn);
     free(backup->dir);
     free(backup->part);
     free(backup->journal);
     free(backup->path);
     free(backup);
+}
+
+void ota_backup_end(struct ota_backup *backup)
+{
+    if (backup != NULL) {
+        finish(backup);
+        free_backup(backup);
+    }
+}
+
+void ota_backup_drop(struct ota_backup *backup)
+{
+    if (backup == NULL) {
+        return;
+    }
+    finish(backup);
+    if (backup->started && backup->err == OTA_OK) {
+        (void)unlink(backup->path);
+    }
+    free_backup(backup);
 }

@@ -588,6 +588,8 @@ const char *ota_backup_path(const struct ota_backup *backup);
 int64_t ota_backup_bytes(const struct ota_backup *backup);
 /* Gives up what still goes on, and waits for that; before the store is closed. NULL is fine. */
 void ota_backup_end(struct ota_backup *backup);
+/* The same, and what was copied goes, too. */
+void ota_backup_drop(struct ota_backup *backup);
 
 /* --- reader.c: another thread's window onto the committed state ------------------------------ */
 

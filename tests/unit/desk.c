@@ -55,14 +55,25 @@ int desk_teardown(void **state)
     return 0;
 }
 
-void desk_restart(struct desk *desk, bool kill)
+void desk_stop(struct desk *desk, bool kill)
 {
     if (!kill) {
         ota_trail_finish(desk->around.trail);
     }
     leave_seat(desk);
-    fixture_restart(&desk->fix, kill);
+    fixture_stop(&desk->fix, kill);
+}
+
+void desk_start(struct desk *desk)
+{
+    fixture_start(&desk->fix);
     take_seat(desk);
+}
+
+void desk_restart(struct desk *desk, bool kill)
+{
+    desk_stop(desk, kill);
+    desk_start(desk);
 }
 
 void desk_send(struct desk *desk, enum ota_role role, const char *command)

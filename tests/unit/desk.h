@@ -24,6 +24,9 @@ int desk_teardown(void **state);
 
 /* As after a restart of the broker. `kill` writes nothing before, as kill -9. */
 void desk_restart(struct desk *desk, bool kill);
+/* Its two halves. */
+void desk_stop(struct desk *desk, bool kill);
+void desk_start(struct desk *desk);
 
 /* Hands in one command, given without its braces. */
 void desk_send(struct desk *desk, enum ota_role role, const char *command);

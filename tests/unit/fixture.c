@@ -156,16 +156,26 @@ void fixture_close(struct fixture *fix)
     fake_broker_reset();
 }
 
-void fixture_restart(struct fixture *fix, bool kill)
+void fixture_stop(struct fixture *fix, bool kill)
 {
     if (!kill) {
         ota_dispatch_finish(&fix->dispatch);
     }
     close_core(fix);
+}
+
+void fixture_start(struct fixture *fix)
+{
     open_core(fix);
     fix->product = ota_fleet_product(&fix->core.fleet, "door", 4);
     fix->firmware = ota_fleet_firmware_of(&fix->core.fleet, fix->product->id, "2.0");
     fix->device = ota_fleet_device(&fix->core.fleet, fix->product, "d1", 2);
+}
+
+void fixture_restart(struct fixture *fix, bool kill)
+{
+    fixture_stop(fix, kill);
+    fixture_start(fix);
 }
 
 int fixture_setup(void **state)

@@ -45,6 +45,9 @@ void fixture_close(struct fixture *fix);
 /* As after a restart of the broker: everything is read from the store again. `kill` writes
  * nothing before, as kill -9. */
 void fixture_restart(struct fixture *fix, bool kill);
+/* Its two halves: between them the database belongs to nobody. */
+void fixture_stop(struct fixture *fix, bool kill);
+void fixture_start(struct fixture *fix);
 
 /* For cmocka_unit_test_setup_teardown: *state is the fixture. */
 int fixture_setup(void **state);

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "json_text.h"
+
+#include <openssl/evp.h>
+#include <stdalign.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- reading --------------------------------------------------------------------------------- */
+
+/* What a text can become at most: "[" is an array of 104 bytes, "{}," an object of 210; and a
+ * token is held three times while its buffer grows. */
+#define OTA_RESERVE_A_BYTE 128
+#define OTA_RESERVE_LEAST  8192
+
+/* Not touched until memory is out, it costs next to nothing. */
+struct reading {
+    char *reserve;
+    size_t size;
+    size_t used;
+    bool no_memory;
+    json_malloc_t malloc_fn; /* jansson's, as they are otherwise */
+    json_free_t free_fn;
+};
+
+static _Thread_local struct reading *current;
+
+static void *take(size_t size)
+{
+    struct reading *reading = current;
+    if (reading == NULL) { /* another thread, while this one reads */
+        return malloc(size);
+    }
+    void *memory = reading->no_memory ? NULL : reading->malloc_fn(size);
+    size_t rounded =
+        (size + alignof(max_align_t) - 1) / alignof(max_align_t) * alignof(max_align_t);
+    if (memory != NULL || rounded > reading->size - reading->used) {
+        return memory;
+    }
+    reading->no_memory = true;
+    memory = reading->reserve + reading->used;
+    reading->used += rounded;
+    return memory;
+}
+
+static void give_back(void *memory)
+{
+    struct reading *reading = current;
+    if (reading == NULL) {
+        free(memory);
+        return;
+    }
+    uintptr_t at = (uintptr_t)memory;
+    uintptr_t reserve = (uintptr_t)reading->reserve;
+    if (at < reserve || at >= reserve + reading->size) {
+        reading->free_fn(memory);
+    }
+}
+
+/* The result, or NULL where it lies in the reserve in part. */
+static json_t *read_with(struct reading *reading, const char *text, size_t len, size_t flags,
+                         json_error_t *where)
+{
+    current = reading;
+    json_set_alloc_funcs(take, give_back);
+    json_t *root = json_loadb(text, len, flags, where);
+    if (reading->no_memory) {
+        json_decref(root);
+        root = NULL;
+    }
+    json_set_alloc_funcs(reading->malloc_fn, reading->free_fn);
+    current = NULL;
+    return root;
+}
+
+json_t *ota_json_read(const char *text, size_t len, size_t flags, json_error_t *where,
+                      bool *no_memory)
+{
+    struct reading reading = {.size = len * OTA_RESERVE_A_BYTE + OTA_RESERVE_LEAST};
+    json_t *root = NULL;
+    json_get_alloc_funcs(&reading.malloc_fn, &reading.free_fn);
+    reading.reserve = malloc(reading.size);
+    if (reading.reserve != NULL) {
+        root = read_with(&reading, text, len, flags, where);
+    }
+    *no_memory = reading.reserve == NULL || reading.no_memory;
+    free(reading.reserve);
+    return root;
+}
+
+/* --- writing --------------------------------------------------------------------------------- */
+
+struct writing {
+    char *text;
+    size_t len;
+    size_t size;
+    bool no_memory;
+};
+
+static int append(const char *bytes, size_t len, void *data)
+{
+    struct writing *writing = data;
+    if (writing->no_memory) {
+        return -1;
+    }
+    if (len >= writing->size - writing->len) { /* one is for the terminator */
+        size_t size = (writing->len + len + 1) * 2;
+        char *grown = realloc(writing->text, size);
+        if (grown == NULL) {
+            writing->no_memory = true;
+            return -1;
+        }
+        writing->text = grown;
+        writing->size = size;
+    }
+    memcpy(writing->text + writing->len, bytes, len);
+    writing->len += len;
+    return 0;
+}
+
+char *ota_json_write(const json_t *json, size_t flags)
+{
+    struct writing writing = {0};
+    if (json_dump_callback(json, append, &writing, flags) != 0 || writing.no_memory) {
+        free(writing.text);
+        return NULL;
+    }
+    writing.text[writing.len] = '\0';
+    return writing.text;
+}
+
+bool ota_json_digest(const json_t *object, const char *const *without, unsigned char *digest)
+{
+    json_t *copy = json_copy((json_t *)object);
+    if (copy == NULL || json_object_size(copy) != json_object_size(object)) { /* it doesn't tell */
+        json_decref(copy);
+        return false;
+    }
+    for (; *without != NULL; without++) {
+        (void)json_object_del(copy, *without);
+    }
+    char *text = ota_json_write(copy, JSON_COMPACT | JSON_SORT_KEYS);
+    bool ok = text != NULL && EVP_Digest(text, strlen(text), digest, NULL, EVP_sha256(), NULL) == 1;
+    free(text);
+    json_decref(copy);
+    return ok;
+}
