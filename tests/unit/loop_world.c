@@ -10,7 +10,7 @@
 #include "../../plugin/presence.h"
 
 #define ABC_SHA256 "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-#define IDS_MAX    64
+#define IDS_MAX    200
 
 /* --- making ----------------------------------------------------------------------------------- */
 
@@ -26,6 +26,11 @@ static void add_devices(struct world *world)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         (void)fixture_device(&world->desk->fix, names[i],
                              strcmp(names[i], "d4") != 0 ? "1.0" : NULL);
+    }
+    for (int i = 0; i < world->crowd; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "c%d", i);
+        (void)fixture_device(&world->desk->fix, name, "1.0");
     }
 }
 
@@ -44,6 +49,11 @@ static void connect_all(struct world *world)
     static const char *const names[] = {"d1", "d2", "b2", "b4", "b5"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         connect_device(world, names[i]);
+    }
+    for (int i = 0; i < world->crowd; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "c%d", i);
+        connect_device(world, name);
     }
 }
 
@@ -169,10 +179,10 @@ void world_reload(struct world *world)
     start(world);
 }
 
-void world_open(struct world *world)
+void world_open(struct world *world, int crowd)
 {
     void *desk = NULL;
-    *world = (struct world){0};
+    *world = (struct world){.crowd = crowd};
     assert_int_equal(desk_setup(&desk), 0);
     world->desk = desk;
     make(world);
@@ -259,7 +269,7 @@ char *world_rows(struct world *world)
     assert_non_null(out);
     assert_int_equal(sqlite3_prepare_v2(world->reader,
                                         "SELECT name FROM sqlite_schema WHERE type = 'table' "
-                                        "AND name <> 'sqlite_stat1' ORDER BY name",
+                                        "AND name <> 'meta' ORDER BY name",
                                         -1, &tables, NULL),
                      SQLITE_OK);
     while (sqlite3_step(tables) == SQLITE_ROW) {
@@ -387,4 +397,43 @@ char *world_memory(struct world *world, enum world_detail detail)
     }
     (void)fclose(out);
     return text;
+}
+
+/* --- before and after ------------------------------------------------------------------------- */
+
+struct world_state world_state(struct world *world)
+{
+    return (struct world_state){world_rows(world), world_memory(world, WORLD_ALL),
+                                world_memory(world, WORLD_KEPT)};
+}
+
+void world_free_state(struct world_state *state)
+{
+    free(state->rows);
+    free(state->memory);
+    free(state->kept);
+}
+
+bool world_check(struct world *world, struct loop *loop, const struct world_state *before,
+                 const struct world_state *after)
+{
+    bool changed = world_changed(world);
+    char *memory = world_memory(world, WORLD_ALL);
+    if (changed) {
+        char *rows = world_rows(world);
+        loop_same(loop, "the database", rows, after->rows);
+        free(rows);
+    }
+    loop_same(loop, changed ? "memory, and it was done" : "memory, and it wasn't done", memory,
+              changed ? after->memory : before->memory);
+    free(memory);
+    return changed;
+}
+
+void world_check_kept(struct world *world, struct loop *loop, const struct world_state *state)
+{
+    world_reload(world);
+    char *memory = world_memory(world, WORLD_KEPT);
+    loop_same(loop, "memory, and what a start makes of the database", state->kept, memory);
+    free(memory);
 }

@@ -9,14 +9,12 @@
 #include <unistd.h>
 
 #include "../../plugin/broker.h"
-#include "faults.h"
+#include "loop.h"
 #include "loop_world.h"
 
-#define TICKS_MAX  4000
-#define LIES_SHOWN 2 /* of a command and kind of fault */
+#define TICKS_MAX 4000
 
 static struct world world;
-static int all_lies;
 
 /* What a command is asked with: its fields, as JSON without braces; and where it says itself
  * whether it was done, the file that then is there. NULL: no script, and the test fails. */
@@ -74,37 +72,18 @@ static const struct script {
 
 /* --- asking ----------------------------------------------------------------------------------- */
 
-struct state {
-    char *rows;
-    char *memory;
-    char *kept; /* the same as a start would make it */
+struct trial {
+    const struct ota_command *command;
+    const struct script *script;
+    char message[700];
+    int len;
+    char *good; /* its answer without a fault */
+    struct world_state before;
+    struct world_state after;
 };
 
-static struct state look(void)
-{
-    return (struct state){world_rows(&world), world_memory(&world, WORLD_ALL),
-                          world_memory(&world, WORLD_KEPT)};
-}
-
-static void free_state(struct state *state)
-{
-    free(state->rows);
-    free(state->memory);
-    free(state->kept);
-}
-
-static int envelope(const struct ota_command *command, char *text, size_t size)
-{
-    const char *fields = scripts[command->id].fields;
-    if (fields == NULL) {
-        fail_msg("%s has no script here: give it one", command->name);
-    }
-    return snprintf(text, size, "{\"commands\":[{\"command\":\"%s\",%s%s}]}", command->name, fields,
-                    command->writes ? ",\"requestId\":\"r-1\"" : "");
-}
-
 /* The clock that people read stands still. */
-static bool answered(struct desk *desk)
+static bool has_answer(struct desk *desk)
 {
     for (int i = 0; i < TICKS_MAX; i++) {
         desk->fix.core.wake_at = INT64_MAX;
@@ -119,232 +98,157 @@ static bool answered(struct desk *desk)
         fake_broker_set_unix(world.unix_ms);
         (void)usleep(desk->around.backup != NULL ? 200 : 0);
     }
-    print_error("it never ends\n");
-    all_lies++;
+    fail_msg("it never ends");
     return false;
 }
 
 /* The response, or NULL: none came. */
-static char *ask(const char *message, int len)
+static char *ask(const struct trial *trial)
 {
     struct desk *desk = world.desk;
     fake_broker_clear_messages();
-    ota_control_receive(desk->control, &desk->admin, OTA_ROLE_ADMIN, message, (size_t)len);
-    bool has = answered(desk);
+    ota_control_receive(desk->control, &desk->admin, OTA_ROLE_ADMIN, trial->message,
+                        (size_t)trial->len);
+    bool has = has_answer(desk);
     faults_disarm();
     return has ? strdup(fake_broker_last_on(OTA_CONTROL_RESPONSE)->payload) : NULL;
 }
 
 /* "" where it was done. */
-static void code_of(const char *answer, char *code, size_t size)
+static void code_of(struct loop *loop, const char *answer, char *code, size_t size)
 {
     json_t *root = json_loads(answer, 0, NULL);
     json_t *responses = json_object_get(root, "responses");
     const json_t *response = json_array_get(responses, 0);
-    if (json_array_size(responses) != 1) {
-        print_error("one command, and not one response: %s\n", answer);
-        all_lies++;
-    }
     const char *have = json_string_value(json_object_get(response, "code"));
+    bool has_data = json_object_get(response, "data") != NULL;
+    if (json_array_size(responses) != 1 || has_data == (have != NULL)) {
+        loop_lie(loop, "the form of the answer", answer, "one response to one command");
+    }
     (void)snprintf(code, size, "%s", have != NULL ? have : "");
     json_decref(root);
 }
 
 /* --- one command ------------------------------------------------------------------------------ */
 
-struct loop {
-    const struct ota_command *command;
-    enum faults_kind kind;
-    bool lasting;
-    int n;
-    char message[700];
-    int len;
-    char *good; /* its answer without a fault */
-    struct state before;
-    struct state after;
-    int lies;
-};
-
-static bool has_file(const struct loop *loop)
+static void path_of(const struct trial *trial, char *path, size_t size)
 {
-    char path[200];
-    (void)snprintf(path, sizeof path, "%s/%s", world.desk->fix.dir,
-                   scripts[loop->command->id].file);
-    return access(path, F_OK) == 0;
+    (void)snprintf(path, size, "%s/%s", world.desk->fix.dir, trial->script->file);
 }
 
-static void remove_file(const struct loop *loop)
+/* There is a file exactly where it was done. It is removed. */
+static void check_file(struct loop *loop, const struct trial *trial, bool done)
 {
     char path[200];
-    (void)snprintf(path, sizeof path, "%s/%s", world.desk->fix.dir,
-                   scripts[loop->command->id].file);
-    (void)unlink(path);
-}
-
-/* Tells where the two texts part; the test goes on, and fails at its end. */
-static void lie(struct loop *loop, const char *what, const char *have, const char *want)
-{
-    if (++loop->lies > LIES_SHOWN) {
+    if (trial->script->file == NULL) {
         return;
     }
-    size_t at = 0;
-    size_t line = 0;
-    for (; have[at] != '\0' && have[at] == want[at]; at++) {
-        line = have[at] == '\n' ? at + 1 : line;
-    }
-    line = at > line + 80 ? at - 80 : line;
-    print_error("%s, %s %d%s: %s\n    is        %.300s\n    should be %.300s\n",
-                loop->command->name, faults_name(loop->kind), loop->n,
-                loop->lasting ? " and all behind it" : "", what, have + line, want + line);
-}
-
-static void check_same(struct loop *loop, const char *what, const char *have, const char *want)
-{
-    if (strcmp(have, want) != 0) {
-        lie(loop, what, have, want);
+    path_of(trial, path, sizeof path);
+    bool is_there = unlink(path) == 0;
+    if (is_there != done) {
+        loop_lie(loop, "the file", done ? "gone" : "there", done ? "there" : "gone");
     }
 }
 
-/* Either all of it is there, or nothing; true: all. */
-static bool is_done(struct loop *loop)
-{
-    bool changed = world_changed(&world);
-    struct state now = {.memory = world_memory(&world, WORLD_ALL)};
-    if (changed) {
-        now.rows = world_rows(&world);
-        check_same(loop, "the database", now.rows, loop->after.rows);
-    }
-    check_same(loop, changed ? "memory, and it was done" : "memory, and it wasn't done", now.memory,
-               changed ? loop->after.memory : loop->before.memory);
-    free_state(&now);
-    if (scripts[loop->command->id].file != NULL) {
-        if (has_file(loop) != changed) {
-            lie(loop, "the file", changed ? "gone" : "there", changed ? "there" : "gone");
-        }
-        remove_file(loop);
-    }
-    return changed;
-}
-
-static void check_answer(struct loop *loop, const char *answer, bool done)
+static void check_answer(struct loop *loop, const struct trial *trial, const char *answer,
+                         bool done)
 {
     char code[32];
     if (answer == NULL) { /* then nobody was told anything */
         return;
     }
-    code_of(answer, code, sizeof code);
+    code_of(loop, answer, code, sizeof code);
     if (code[0] == '\0') {
-        check_same(loop, "the answer", answer, loop->good);
-        if (done != loop->command->writes) {
-            lie(loop, "it wasn't done, and answered", answer, "an error");
+        loop_same(loop, "the answer", answer, trial->good);
+        if (done != trial->command->writes) {
+            loop_lie(loop, "it wasn't done, and answered", answer, "an error");
         }
     } else if (done || (strcmp(code, "unavailable") != 0 && strcmp(code, "internal") != 0)) {
-        lie(loop, done ? "it was done, and refused" : "the reason", answer, "unavailable");
+        loop_lie(loop, done ? "it was done, and refused" : "the reason", answer, "unavailable");
     }
 }
 
-/* True where a fault was met. */
-static bool try_once(struct loop *loop)
+static bool turn(struct loop *loop, void *data)
 {
-    faults_arm(loop->kind, loop->n, loop->lasting);
-    char *answer = ask(loop->message, loop->len);
-    bool fired = faults_fired();
+    const struct trial *trial = data;
     int lies = loop->lies;
-    bool done = is_done(loop);
-    check_answer(loop, answer, done);
-    if (!fired) {
-        check_same(loop, "without a fault", answer != NULL ? answer : "silence", loop->good);
+    faults_arm(loop->kind, loop->n, loop->lasting);
+    char *answer = ask(trial);
+    bool met = faults_fired();
+    bool done = world_check(&world, loop, &trial->before, &trial->after);
+    check_file(loop, trial, done);
+    check_answer(loop, trial, answer, done);
+    if (!met) {
+        /* After all these faults it works, and memory is what a start makes of the database. */
+        loop_same(loop, "without a fault", answer != NULL ? answer : "silence", trial->good);
+        world_check_kept(&world, loop, &trial->after);
     }
     free(answer);
-    if ((done && fired) || loop->lies > lies) {
+    if (done || !met || loop->lies > lies) {
         world_restore(&world);
     }
-    return fired;
-}
-
-static int stride(bool lasting)
-{
-    const char *full = getenv("OTA_LOOPS_FULL");
-    return full != NULL ? 1 : lasting ? 5 : 1;
-}
-
-static int loop_over(struct loop *loop)
-{
-    int turns = 0;
-    world_restore(&world);
-    for (loop->n = 1; try_once(loop); loop->n += stride(loop->lasting)) {
-        turns++;
-    }
-    /* After all these faults memory is what a restart would make of the database. */
-    world_reload(&world);
-    char *memory = world_memory(&world, WORLD_KEPT);
-    check_same(loop, "memory, and what the database says", loop->after.kept, memory);
-    free(memory);
-    if (loop->lies > 0) {
-        print_error("%s: %d lies\n", loop->command->name, loop->lies);
-        all_lies += loop->lies;
-    }
-    loop->lies = 0;
-    return turns;
+    return met;
 }
 
 /* What it does when all is well. */
-static void learn(struct loop *loop)
+static void learn(struct loop *loop, struct trial *trial)
 {
     char code[32];
     world_restore(&world);
-    loop->before = look();
-    loop->good = ask(loop->message, loop->len);
-    assert_non_null(loop->good);
-    code_of(loop->good, code, sizeof code);
+    trial->before = world_state(&world);
+    trial->good = ask(trial);
+    assert_non_null(trial->good);
+    code_of(loop, trial->good, code, sizeof code);
     if (code[0] != '\0') {
-        lie(loop, "the script", loop->good, "data");
+        fail_msg("%s", trial->good);
     }
-    loop->after = look();
-    assert_int_equal(world_changed(&world), loop->command->writes);
-    if (scripts[loop->command->id].file != NULL) {
-        assert_true(has_file(loop));
-        remove_file(loop);
+    trial->after = world_state(&world);
+    bool done = world_changed(&world);
+    assert_int_equal(done, trial->command->writes);
+    check_file(loop, trial, done);
+    world_restore(&world);
+}
+
+static void write_message(struct trial *trial)
+{
+    const struct ota_command *command = trial->command;
+    if (trial->script->fields == NULL) {
+        fail_msg("%s has no script here: give it one", command->name);
     }
+    trial->len = snprintf(trial->message, sizeof trial->message,
+                          "{\"commands\":[{\"command\":\"%s\",%s%s}]}", command->name,
+                          trial->script->fields, command->writes ? ",\"requestId\":\"r-1\"" : "");
 }
 
 static void run_command(const struct ota_command *command)
 {
-    struct loop loop = {.command = command};
-    int turns[FAULTS_KINDS] = {0};
-    loop.len = envelope(command, loop.message, sizeof loop.message);
-    learn(&loop);
-    for (loop.kind = 0; loop.kind < FAULTS_KINDS; loop.kind++) {
-        for (int lasting = 0; lasting <= 1; lasting++) {
-            loop.lasting = lasting != 0;
-            turns[loop.kind] += loop_over(&loop);
-        }
-    }
-    print_message("%s: %d allocations, %d calls, %d accesses\n", command->name,
-                  turns[FAULTS_MEMORY], turns[FAULTS_CALL], turns[FAULTS_FILE]);
-    assert_true(turns[FAULTS_MEMORY] > 10);
-    free(loop.good);
-    free_state(&loop.before);
-    free_state(&loop.after);
+    struct loop loop = {.name = command->name, .coarse = scripts[command->id].file != NULL};
+    struct trial trial = {.command = command, .script = &scripts[command->id]};
+    write_message(&trial);
+    learn(&loop, &trial);
+    loop_run(&loop, turn, &trial);
+    assert_true(loop.turns[FAULTS_MEMORY] > 10);
+    free(trial.good);
+    world_free_state(&trial.before);
+    world_free_state(&trial.after);
 }
 
 static void test_every_command(void **state)
 {
     (void)state;
-    const char *only = getenv("OTA_LOOPS_ONLY");
     for (int id = 0; id < OTA_COMMAND_COUNT; id++) {
         const struct ota_command *command = ota_command((enum ota_command_id)id);
-        if (only == NULL || strcmp(only, command->name) == 0) {
+        if (loop_wanted(command->name)) {
             run_command(command);
         }
     }
-    assert_int_equal(all_lies, 0);
+    assert_int_equal(loop_lies(), 0);
 }
 
 static int setup(void **state)
 {
     (void)state;
-    world_open(&world);
+    world_open(&world, 0);
     return 0;
 }
 

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Owns: what the loops over faults share: where a loop is, and what it found. A lie is told and
+ *       counted; the test goes on and fails at its end, so that one run shows all.
+ * Thread: the test's.
+ * Frees: nothing.
+ */
+#ifndef OTA_TEST_LOOP_H
+#define OTA_TEST_LOOP_H
+
+#include <stdbool.h>
+
+#include "faults.h"
+
+struct loop {
+    const char *name;
+    enum faults_kind kind;
+    bool lasting;
+    int n;                   /* which one fails */
+    int turns[FAULTS_KINDS]; /* in which a fault was met */
+    int lies;                /* with this kind of fault */
+    bool coarse;             /* it has too many: every fiftieth part of n at once */
+};
+
+/* One turn; whether its fault was met. */
+typedef bool (*loop_turn)(struct loop *loop, void *data);
+
+/* All kinds of faults, alone and lasting, n from 1 until none is met any more. */
+void loop_run(struct loop *loop, loop_turn turn, void *data);
+/* One kind and manner of fault. */
+void loop_run_one(struct loop *loop, enum faults_kind kind, bool lasting, loop_turn turn,
+                  void *data);
+
+/* Shows where the two texts part. */
+void loop_lie(struct loop *loop, const char *what, const char *have, const char *want);
+void loop_same(struct loop *loop, const char *what, const char *have, const char *want);
+
+/* All of them, in all loops. */
+int loop_lies(void);
+/* OTA_LOOPS_ONLY is this one's name, or not set. */
+bool loop_wanted(const char *name);
+
+#endif
