@@ -233,6 +233,24 @@ static bool ensure_page(struct ota_fleet *fleet, size_t page)
     return fleet->pages[page] != NULL;
 }
 
+/* Room for a mark comes with the device: that a device is marked can't fail. */
+static bool reserve_mark(struct ota_marks *marks, uint32_t id)
+{
+    size_t word = id / 64;
+    if (word < marks->words) {
+        return true;
+    }
+    size_t words = word + 1024;
+    uint64_t *grown = realloc(marks->bits, words * sizeof *grown);
+    if (grown == NULL) {
+        return false;
+    }
+    memset(grown + marks->words, 0, (words - marks->words) * sizeof *grown);
+    marks->bits = grown;
+    marks->words = words;
+    return true;
+}
+
 static struct ota_device *new_device(const struct ota_device_row *row, struct ota_product *product)
 {
     size_t name_size = strlen(row->name) + 1;
@@ -254,7 +272,9 @@ struct ota_device *ota_fleet_add_device(struct ota_fleet *fleet, const struct ot
 {
     struct ota_product *product = ota_fleet_product_by_id(fleet, row->product_id);
     size_t page = (size_t)row->id / OTA_PAGE;
-    if (product == NULL || row->id <= 0 || row->id > UINT32_MAX || !ensure_page(fleet, page)) {
+    if (product == NULL || row->id <= 0 || row->id > UINT32_MAX || !ensure_page(fleet, page) ||
+        !reserve_mark(&fleet->dirty, (uint32_t)row->id) ||
+        !reserve_mark(&fleet->looks, (uint32_t)row->id)) {
         return NULL;
     }
     struct ota_device *device = new_device(row, product);
@@ -379,16 +399,6 @@ uint32_t ota_fleet_version_count(const struct ota_fleet *fleet, const struct ota
 void ota_fleet_mark(struct ota_marks *marks, const struct ota_device *device)
 {
     size_t word = device->id / 64;
-    if (word >= marks->words) {
-        size_t words = word + 1024;
-        uint64_t *grown = realloc(marks->bits, words * sizeof *grown);
-        if (grown == NULL) {
-            return;
-        }
-        memset(grown + marks->words, 0, (words - marks->words) * sizeof *grown);
-        marks->bits = grown;
-        marks->words = words;
-    }
     marks->bits[word] |= UINT64_C(1) << (device->id % 64);
     marks->any = true;
 }

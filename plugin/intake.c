@@ -193,15 +193,19 @@ static enum ota_err take_version(struct ota_core *core, struct ota_device *devic
 
 /* --- a device that isn't known yet ----------------------------------------------------------- */
 
-static enum ota_err register_device(struct ota_intake *intake, struct ota_product *product,
-                                    const struct ota_topic *topic, const struct ota_report *report,
-                                    struct ota_device **device, struct ota_error *error)
+static enum ota_err register_device(struct ota_intake *intake, const struct mosquitto *client,
+                                    struct ota_product *product, const struct ota_topic *topic,
+                                    const struct ota_report *report, struct ota_device **device,
+                                    struct ota_error *error)
 {
     struct ota_core *core = intake->core;
     struct ota_device_row row = {.product_id = product->id, .created_at = ota_now_unix()};
     (void)snprintf(row.name, sizeof row.name, "%.*s", (int)topic->device_len, topic->device);
     if (report->is_version) {
         memcpy(row.version, report->version, sizeof row.version);
+    }
+    if (!ota_presence_prepare(core, client)) { /* it must not be stored and then be refused */
+        return ota_error_no_memory(error);
     }
     enum ota_err err = ota_core_begin(core, error);
     if (err != OTA_OK) {
@@ -215,9 +219,9 @@ static enum ota_err register_device(struct ota_intake *intake, struct ota_produc
     return ota_core_commit(core, error);
 }
 
-static enum ota_refusal find_device(struct ota_intake *intake, const struct ota_topic *topic,
-                                    const struct ota_report *report, struct ota_device **device,
-                                    struct ota_error *error)
+static enum ota_refusal find_device(struct ota_intake *intake, const struct mosquitto *client,
+                                    const struct ota_topic *topic, const struct ota_report *report,
+                                    struct ota_device **device, struct ota_error *error)
 {
     struct ota_core *core = intake->core;
     struct ota_product *product =
@@ -238,8 +242,12 @@ static enum ota_refusal find_device(struct ota_intake *intake, const struct ota_
     if (!ota_rate_take(&registration_rate, &intake->registration_tat, core->mono_now)) {
         return OTA_REFUSED_REGISTRATION_RATE;
     }
-    enum ota_err err = register_device(intake, product, topic, report, device, error);
-    return err == OTA_OK ? OTA_REFUSAL_COUNT : OTA_REFUSED_STORE;
+    enum ota_err err = register_device(intake, client, product, topic, report, device, error);
+    if (err != OTA_OK) {
+        ota_presence_unprepare(core, client);
+        return OTA_REFUSED_STORE;
+    }
+    return OTA_REFUSAL_COUNT;
 }
 
 /* --- the door ------------------------------------------------------------------------------- */
@@ -312,7 +320,7 @@ enum ota_intake_verdict ota_intake_report(struct ota_intake *intake, const struc
     struct ota_error error = {0};
     enum ota_refusal refusal = ota_report_parse(payload, len, &report);
     if (refusal == OTA_REFUSAL_COUNT) {
-        refusal = find_device(intake, topic, &report, &device, &error);
+        refusal = find_device(intake, client, topic, &report, &device, &error);
     }
     if (refusal == OTA_REFUSED_STORE) { /* the database, or memory */
         (void)ota_error_no_memory(&error);
@@ -326,7 +334,10 @@ enum ota_intake_verdict ota_intake_report(struct ota_intake *intake, const struc
                        intake->core->mono_now)) {
         return too_often(intake, client, device, &report);
     }
-    ota_presence_sign(intake->core, client, device, OTA_SIGN_REPORTED);
+    if (!ota_presence_sign(intake->core, client, device, OTA_SIGN_REPORTED)) {
+        (void)ota_error_no_memory(&error);
+        return not_committed(intake, client, &error);
+    }
     bool mattered = true;
     enum ota_err err = report.is_version
                            ? take_version(intake->core, device, &report, &error)

@@ -108,7 +108,8 @@ OTA_SLOW_PATH static int on_dollar_acl(struct plugin *plugin,
     if (op == OTA_ACCESS_SUBSCRIBE && topic.kind == OTA_TOPIC_UPDATE) {
         struct ota_device *device = ota_service_device(service, &topic);
         if (device != NULL) {
-            ota_presence_sign(&service->core, event->client, device, OTA_SIGN_SUBSCRIBED);
+            /* without memory for it, its report comes next */
+            (void)ota_presence_sign(&service->core, event->client, device, OTA_SIGN_SUBSCRIBED);
         }
     }
     return MOSQ_ERR_SUCCESS;

@@ -7,14 +7,15 @@
 #include "fleet_conn.h"
 #include "task_plan.h"
 
-static struct ota_conn *conn_of(struct ota_core *core, const struct mosquitto *client)
+/* False: memory is out. One without a client id is nobody's connection: then *conn is NULL. */
+static bool find_conn(struct ota_core *core, const struct mosquitto *client, struct ota_conn **conn)
 {
-    struct ota_conn *conn = ota_fleet_conn(&core->fleet, client);
-    if (conn != NULL) {
-        return conn;
+    *conn = ota_fleet_conn(&core->fleet, client);
+    const char *client_id = *conn == NULL ? ota_broker_client_id(client) : NULL;
+    if (client_id != NULL) {
+        *conn = ota_fleet_add_conn(&core->fleet, client, client_id);
     }
-    const char *client_id = ota_broker_client_id(client);
-    return client_id != NULL ? ota_fleet_add_conn(&core->fleet, client, client_id) : NULL;
+    return *conn != NULL || client_id == NULL;
 }
 
 static void drop_if_idle(struct ota_core *core, struct ota_conn *conn)
@@ -37,12 +38,24 @@ static void take_over(struct ota_core *core, struct ota_device *device, struct o
     }
 }
 
-void ota_presence_sign(struct ota_core *core, const struct mosquitto *client,
+bool ota_presence_prepare(struct ota_core *core, const struct mosquitto *client)
+{
+    struct ota_conn *conn;
+    return find_conn(core, client, &conn);
+}
+
+void ota_presence_unprepare(struct ota_core *core, const struct mosquitto *client)
+{
+    drop_if_idle(core, ota_fleet_conn(&core->fleet, client));
+}
+
+bool ota_presence_sign(struct ota_core *core, const struct mosquitto *client,
                        struct ota_device *device, enum ota_sign sign)
 {
-    struct ota_conn *conn = conn_of(core, client);
+    struct ota_conn *conn;
+    bool known = find_conn(core, client, &conn);
     if (conn == NULL) {
-        return;
+        return known;
     }
     if (device->conn != conn) {
         take_over(core, device, conn);
@@ -51,6 +64,7 @@ void ota_presence_sign(struct ota_core *core, const struct mosquitto *client,
         ota_tasks_connected(core, device->task);
     }
     ota_devices_seen(core, device);
+    return true;
 }
 
 void ota_presence_gone(struct ota_core *core, const struct mosquitto *client)

@@ -12,9 +12,15 @@
 
 enum ota_sign { OTA_SIGN_SUBSCRIBED, OTA_SIGN_REPORTED };
 
-/* The client just acted as the device: it is the device's connection from now on. */
-void ota_presence_sign(struct ota_core *core, const struct mosquitto *client,
+/* The client just acted as the device: it is the device's connection from now on. False: memory is
+ * out, and the device isn't known as connected. */
+bool ota_presence_sign(struct ota_core *core, const struct mosquitto *client,
                        struct ota_device *device, enum ota_sign sign);
+
+/* Makes room for what the client is about to be; false: memory is out. What came to nothing is
+ * taken back. */
+OTA_CHECKED bool ota_presence_prepare(struct ota_core *core, const struct mosquitto *client);
+void ota_presence_unprepare(struct ota_core *core, const struct mosquitto *client);
 
 /* The connection is over, and with it the presence of all devices that it spoke for. */
 void ota_presence_gone(struct ota_core *core, const struct mosquitto *client);

@@ -240,21 +240,23 @@ static enum ota_err write_moved(struct ota_core *core, void *data, struct ota_er
     if (err != OTA_OK) {
         return err;
     }
-    struct ota_effect *effect = ota_core_after(core, run_moved, drop_moved);
+    bool keeps_message = step->row->device_message[0] != '\0' &&
+                         !ota_status_is_finished(step->up->status); /* a retry shows why */
+    char *message = keeps_message ? strdup(step->row->device_message) : NULL;
+    struct ota_effect *effect =
+        !keeps_message || message != NULL ? ota_core_after(core, run_moved, drop_moved) : NULL;
     if (effect == NULL) {
+        free(message);
         return ota_error_no_memory(error);
     }
     effect->item = step->task;
+    effect->other = message;
     effect->upgrade = *step->up;
     effect->outcome = *step->outcome;
     effect->number = step->row->last_event;
     effect->sent_at = step->row->sent_at;
     if (step->task->firmware != NULL) {
         memcpy(effect->version, step->task->firmware->row.version, sizeof effect->version);
-    }
-    if (step->row->device_message[0] != '\0' &&
-        !ota_status_is_finished(step->up->status)) { /* a retry keeps showing why */
-        effect->other = strdup(step->row->device_message);
     }
     return OTA_OK;
 }

@@ -161,10 +161,17 @@ enum ota_err ota_conn_writing(const struct ota_conn *conn, struct ota_error *err
                          conn->path);
 }
 
-void ota_query_begin(struct ota_query *query, const struct ota_conn *conn, enum ota_table_id table,
+void ota_query_begin(struct ota_query *query, struct ota_conn *conn, enum ota_table_id table,
                      int which, struct ota_error *error)
 {
     *query = (struct ota_query){.conn = conn, .error = error};
+    if (conn->rollback_due) {
+        ota_conn_rollback(conn);
+    }
+    if (conn->rollback_due) {
+        query->err = ota_conn_fail(conn, SQLITE_NOMEM, error);
+        return;
+    }
     sqlite3_stmt *statement = conn->statements[conn->first[table] + which];
     if (sqlite3_stmt_busy(statement)) {
         /* A row callback that comes back here would pull the rows from under its caller. */

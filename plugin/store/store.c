@@ -275,31 +275,34 @@ int64_t ota_store_bytes(struct ota_store *store)
     return stat(store->conn.path, &file) == 0 ? (int64_t)file.st_size : -1;
 }
 
-static enum ota_err run(struct ota_store *store, int which, struct ota_error *error)
+static enum ota_err run(struct ota_conn *conn, int which, struct ota_error *error)
 {
     struct ota_query query;
-    ota_query_begin(&query, &store->conn, OTA_TABLE_STORE, which, error);
+    ota_query_begin(&query, conn, OTA_TABLE_STORE, which, error);
     (void)ota_query_row(&query);
     return ota_query_end(&query);
 }
 
 enum ota_err ota_store_begin(struct ota_store *store, struct ota_error *error)
 {
-    if (store->rollback_due) {
-        ota_store_rollback(store);
-    }
-    return run(store, BEGIN, error);
+    return run(&store->conn, BEGIN, error);
 }
 
 enum ota_err ota_store_commit(struct ota_store *store, struct ota_error *error)
 {
-    return run(store, COMMIT, error);
+    return run(&store->conn, COMMIT, error);
+}
+
+void ota_conn_rollback(struct ota_conn *conn)
+{
+    conn->rollback_due = false;
+    /* SQLite itself has rolled back after some failures. Without any memory even this fails: then
+     * it comes before whatever is done next. */
+    conn->rollback_due =
+        sqlite3_get_autocommit(conn->db) == 0 && run(conn, ROLLBACK, NULL) != OTA_OK;
 }
 
 void ota_store_rollback(struct ota_store *store)
 {
-    /* SQLite itself has rolled back after some failures. Without any memory even this fails: then
-     * the next transaction does it. */
-    store->rollback_due =
-        sqlite3_get_autocommit(store->conn.db) == 0 && run(store, ROLLBACK, NULL) != OTA_OK;
+    ota_conn_rollback(&store->conn);
 }

@@ -63,6 +63,7 @@ struct ota_conn {
     sqlite3_stmt **statements; /* of all its tables, one after another */
     int count;
     int first[OTA_TABLE_COUNT]; /* where a table's statements start */
+    bool rollback_due;          /* one has failed: what is read would be what nobody committed */
 };
 
 struct ota_checkpoint;
@@ -71,7 +72,6 @@ struct ota_store {
     struct ota_conn conn; /* first: a store is a connection */
     int lock_fd;
     struct ota_checkpoint *checkpoint;
-    bool rollback_due; /* one has failed */
     struct ota_opening opening;
     ota_online_fn online;
     void *online_data;
@@ -113,8 +113,11 @@ struct ota_query {
     int column; /* the one that is read next */
 };
 
-void ota_query_begin(struct ota_query *query, const struct ota_conn *conn, enum ota_table_id table,
+void ota_query_begin(struct ota_query *query, struct ota_conn *conn, enum ota_table_id table,
                      int which, struct ota_error *error);
+
+/* Ends the transaction, where there is one. */
+void ota_conn_rollback(struct ota_conn *conn);
 
 void ota_bind_int(struct ota_query *query, const char *name, int64_t value);
 void ota_bind_double(struct ota_query *query, const char *name, double value);

@@ -19,6 +19,7 @@ static void take_seat(struct desk *desk)
                                              .dispatch = &desk->fix.dispatch,
                                              .uploads = ota_uploads_new(core->store),
                                              .trail = desk->intake.trail,
+                                             .backup_dir = desk->fix.dir,
                                              .broker_version = "2.0"};
     desk->control = ota_control_new(&desk->around);
     assert_non_null(desk->around.uploads);
@@ -67,6 +68,13 @@ void desk_stop(struct desk *desk, bool kill)
 void desk_start(struct desk *desk)
 {
     fixture_start(&desk->fix);
+    take_seat(desk);
+}
+
+void desk_reload(struct desk *desk)
+{
+    leave_seat(desk);
+    fixture_reload(&desk->fix);
     take_seat(desk);
 }
 

@@ -27,6 +27,8 @@ void desk_restart(struct desk *desk, bool kill);
 /* Its two halves. */
 void desk_stop(struct desk *desk, bool kill);
 void desk_start(struct desk *desk);
+/* All that is in memory is made anew; the store stays open. */
+void desk_reload(struct desk *desk);
 
 /* Hands in one command, given without its braces. */
 void desk_send(struct desk *desk, enum ota_role role, const char *command);

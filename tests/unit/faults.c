@@ -20,7 +20,8 @@ static atomic_bool elsewhere;
 static atomic_bool lasts;
 static atomic_bool fired;
 static atomic_int armed_kind;
-static atomic_int left;
+static atomic_int passed;
+static atomic_int target;
 
 static void arm(enum faults_kind kind, int n, bool lasting, bool others)
 {
@@ -28,7 +29,8 @@ static void arm(enum faults_kind kind, int n, bool lasting, bool others)
     lasts = lasting;
     fired = false;
     armed_kind = (int)kind;
-    left = n;
+    target = n;
+    passed = 0;
     armed = true;
 }
 
@@ -52,6 +54,11 @@ bool faults_fired(void)
     return fired;
 }
 
+int faults_passed(void)
+{
+    return passed;
+}
+
 const char *faults_name(enum faults_kind kind)
 {
     static const char *const names[FAULTS_KINDS] = {
@@ -66,8 +73,8 @@ static bool strikes(enum faults_kind kind)
         (pthread_equal(pthread_self(), own_thread) != 0) == elsewhere) {
         return false;
     }
-    int now = atomic_fetch_sub(&left, 1);
-    bool hit = now == 1 || (now < 1 && lasts);
+    int now = atomic_fetch_add(&passed, 1) + 1;
+    bool hit = now == target || (lasts && target != 0 && now > target);
     if (hit) {
         fired = true;
     }

@@ -15,13 +15,15 @@ enum faults_kind { FAULTS_MEMORY, FAULTS_CALL, FAULTS_FILE, FAULTS_KINDS };
 /* Before anything else in main: SQLite and jansson take their memory through here from now on. */
 void faults_install(void);
 
-/* The n-th one from here on fails (1: the next), and with `lasting` every one behind it. */
+/* The n-th one from here on fails (1: the next; 0: none), and with `lasting` every one behind it.
+ */
 void faults_arm(enum faults_kind kind, int n, bool lasting);
 /* The same, but for threads other than the test's. */
 void faults_arm_elsewhere(enum faults_kind kind, int n, bool lasting);
 void faults_disarm(void);
-/* Whether one has failed since they were armed. */
+/* Whether one has failed since they were armed, and how many there were. */
 bool faults_fired(void);
+int faults_passed(void);
 
 const char *faults_name(enum faults_kind kind);
 

@@ -90,12 +90,21 @@ static void note_cut(void *data, int64_t task)
     fix->cut = task;
 }
 
-static void open_core(struct fixture *fix)
+static void open_store(struct fixture *fix)
 {
     struct ota_error error = {0};
     struct ota_store_config config = {
         .path = fix->path, .now = ota_now_unix(), .online = is_online, .online_data = fix};
+    if (ota_store_open(&config, &fix->core.store, &error) != OTA_OK) {
+        fail_msg("the store can't be opened: %s", error.text);
+    }
+}
+
+static void fill_core(struct fixture *fix, struct ota_store *store)
+{
+    struct ota_error error = {0};
     ota_core_init(&fix->core);
+    fix->core.store = store;
     fix->core.settings = (struct ota_settings){.topic_prefix = "$ota",
                                                .download_url = FIX_URL,
                                                .upgrade_timeout_ms = FIX_TIMEOUT,
@@ -106,11 +115,23 @@ static void open_core(struct fixture *fix)
                                                .auto_register = true};
     fix->core.cut = note_cut;
     fix->core.cut_data = fix;
-    if (ota_store_open(&config, &fix->core.store, &error) != OTA_OK ||
-        ota_load(&fix->core, &error) != OTA_OK) {
-        fail_msg("the store can't be opened: %s", error.text);
+    if (ota_load(&fix->core, &error) != OTA_OK) {
+        fail_msg("the store can't be loaded: %s", error.text);
     }
     ota_dispatch_init(&fix->dispatch, &fix->core);
+}
+
+static void open_core(struct fixture *fix)
+{
+    open_store(fix);
+    fill_core(fix, fix->core.store);
+}
+
+static void find_things(struct fixture *fix)
+{
+    fix->product = ota_fleet_product(&fix->core.fleet, "door", 4);
+    fix->firmware = ota_fleet_firmware_of(&fix->core.fleet, fix->product->id, "2.0");
+    fix->device = ota_fleet_device(&fix->core.fleet, fix->product, "d1", 2);
 }
 
 void fixture_open(struct fixture *fix)
@@ -167,9 +188,15 @@ void fixture_stop(struct fixture *fix, bool kill)
 void fixture_start(struct fixture *fix)
 {
     open_core(fix);
-    fix->product = ota_fleet_product(&fix->core.fleet, "door", 4);
-    fix->firmware = ota_fleet_firmware_of(&fix->core.fleet, fix->product->id, "2.0");
-    fix->device = ota_fleet_device(&fix->core.fleet, fix->product, "d1", 2);
+    find_things(fix);
+}
+
+void fixture_reload(struct fixture *fix)
+{
+    struct ota_store *store = fix->core.store;
+    ota_core_free(&fix->core);
+    fill_core(fix, store);
+    find_things(fix);
 }
 
 void fixture_restart(struct fixture *fix, bool kill)

@@ -48,6 +48,8 @@ void fixture_restart(struct fixture *fix, bool kill);
 /* Its two halves: between them the database belongs to nobody. */
 void fixture_stop(struct fixture *fix, bool kill);
 void fixture_start(struct fixture *fix);
+/* All that is in memory is made anew; the store stays open. */
+void fixture_reload(struct fixture *fix);
 
 /* For cmocka_unit_test_setup_teardown: *state is the fixture. */
 int fixture_setup(void **state);

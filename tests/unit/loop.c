@@ -15,6 +15,7 @@
 #define LIES_SHOWN      2 /* of a loop and kind of fault */
 #define LASTING_STRIDE  5
 #define COARSE_FRACTION 50
+#define COLD_EVERY      10
 
 static int all_lies;
 
@@ -53,13 +54,30 @@ void loop_same(struct loop *loop, const char *what, const char *have, const char
     }
 }
 
-/* The campaign leaves out none; the tests have seconds. */
-static int step(const struct loop *loop)
+bool loop_is_full(void)
 {
-    if (getenv("OTA_LOOPS_FULL") != NULL) {
-        return 1;
+    return getenv("OTA_LOOPS_FULL") != NULL;
+}
+
+/* The campaign leaves out none; the tests have seconds. */
+static int next(const struct loop *loop)
+{
+    if (loop_is_full()) {
+        return loop->n - 1;
     }
-    return (loop->lasting ? LASTING_STRIDE : 1) + (loop->coarse ? loop->n / COARSE_FRACTION : 0);
+    if (!faults_fired()) { /* what is left of them, now that all has grown */
+        return faults_passed() < loop->n ? faults_passed() : loop->n - 1;
+    }
+    return loop->n - (loop->lasting ? LASTING_STRIDE : 1) -
+           (loop->coarse ? loop->n / COARSE_FRACTION : 0);
+}
+
+static void turn_at(struct loop *loop, int n, loop_turn turn, void *data)
+{
+    loop->n = n;
+    loop->cold = n == 0 || n % COLD_EVERY == 0 || loop_is_full();
+    turn(loop, data);
+    loop->turns[loop->kind] += faults_fired();
 }
 
 void loop_run_one(struct loop *loop, enum faults_kind kind, bool lasting, loop_turn turn,
@@ -68,9 +86,11 @@ void loop_run_one(struct loop *loop, enum faults_kind kind, bool lasting, loop_t
     loop->kind = kind;
     loop->lasting = lasting;
     loop->lies = 0;
-    for (loop->n = 1; turn(loop, data); loop->n += step(loop)) {
-        loop->turns[kind]++;
+    turn_at(loop, 0, turn, data);
+    for (int n = faults_passed(); n > 0; n = next(loop)) {
+        turn_at(loop, n, turn, data);
     }
+    turn_at(loop, 0, turn, data);
     if (loop->lies > 0) {
         print_error("%s, %s: %d lies\n", loop->name, faults_name(kind), loop->lies);
     }

@@ -16,16 +16,21 @@ struct loop {
     const char *name;
     enum faults_kind kind;
     bool lasting;
-    int n;                   /* which one fails */
+    int n;                   /* which one fails; 0: none */
+    bool cold;               /* the turn begins with memory as after a start */
     int turns[FAULTS_KINDS]; /* in which a fault was met */
     int lies;                /* with this kind of fault */
     bool coarse;             /* it has too many: every fiftieth part of n at once */
 };
 
-/* One turn; whether its fault was met. */
-typedef bool (*loop_turn)(struct loop *loop, void *data);
+/* One turn; it ends with faults disarmed. */
+typedef void (*loop_turn)(struct loop *loop, void *data);
 
-/* All kinds of faults, alone and lasting, n from 1 until none is met any more. */
+/*
+ * All kinds of faults, alone and lasting; a turn without one before and behind. From the last one
+ * to the first: what a turn that failed leaves grown (an index, a cache) isn't allocated by the
+ * next, which would skip others on the way up.
+ */
 void loop_run(struct loop *loop, loop_turn turn, void *data);
 /* One kind and manner of fault. */
 void loop_run_one(struct loop *loop, enum faults_kind kind, bool lasting, loop_turn turn,
@@ -37,6 +42,8 @@ void loop_same(struct loop *loop, const char *what, const char *have, const char
 
 /* All of them, in all loops. */
 int loop_lies(void);
+/* Nothing is left out, and each turn begins cold. */
+bool loop_is_full(void);
 /* OTA_LOOPS_ONLY is this one's name, or not set. */
 bool loop_wanted(const char *name);
 

@@ -37,6 +37,8 @@ void world_close(struct world *world);
 void world_restore(struct world *world);
 /* The same database as it is now, loaded again after a kill. */
 void world_reload(struct world *world);
+/* Memory alone is made again, from the open database; in a full run world_restore. */
+void world_cool(struct world *world);
 
 /* Whether something was committed since the last call of this or of world_restore. */
 bool world_changed(struct world *world);
@@ -61,6 +63,9 @@ void world_free_state(struct world_state *state);
 /* All of `after` is there, or all of `before`, in the database and in memory; true: after. */
 bool world_check(struct world *world, struct loop *loop, const struct world_state *before,
                  const struct world_state *after);
+/* The same of what says itself whether it was done; true where something was committed. */
+bool world_check_as(struct world *world, struct loop *loop, bool done,
+                    const struct world_state *before, const struct world_state *after);
 /* What a start makes of the database is what memory was. */
 void world_check_kept(struct world *world, struct loop *loop, const struct world_state *state);
 
