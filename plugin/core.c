@@ -34,6 +34,7 @@ enum ota_err ota_core_begin(struct ota_core *core, struct ota_error *error)
     assert(!core->in_transaction && core->effect_count == 0);
     enum ota_err err = ota_store_begin(core->store, error);
     core->in_transaction = err == OTA_OK;
+    core->new_tasks = 0;
     return err;
 }
 
@@ -103,6 +104,12 @@ void ota_core_tick_clock(struct ota_core *core)
 }
 
 /* --- the heap of due work ------------------------------------------------------------------- */
+
+bool ota_due_reserve(struct ota_core *core, size_t count)
+{
+    core->new_tasks += count;
+    return ota_heap_reserve(&core->due, core->fleet.task_count + core->new_tasks);
+}
 
 bool ota_due_set(struct ota_core *core, struct ota_task *task, int64_t when)
 {

@@ -82,6 +82,7 @@ struct ota_core {
     struct ota_effect *effects;
     size_t effect_count;
     size_t effect_capacity;
+    size_t new_tasks; /* that the transaction has made */
     bool in_transaction;
 
     int64_t wake_at;    /* monotonic ms: no tick has anything to do before */
@@ -130,6 +131,9 @@ static inline void ota_core_look_again(struct ota_core *core, const struct ota_d
 
 /* --- the heap of due work ------------------------------------------------------------------- */
 
+/* The transaction makes so many tasks: room for all of them in the heap, so that none is forgotten
+ * once they are committed. False: no memory. */
+OTA_CHECKED bool ota_due_reserve(struct ota_core *core, size_t count);
 /* Puts, moves or (when 0) takes out the task, also out of its batch's queue; `when` is monotonic
  * ms. False: no memory. */
 bool ota_due_set(struct ota_core *core, struct ota_task *task, int64_t when);

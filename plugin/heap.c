@@ -58,12 +58,13 @@ void ota_heap_remove(struct ota_heap *heap, struct ota_task *task)
     }
 }
 
-static bool ensure_room(struct ota_heap *heap)
+bool ota_heap_reserve(struct ota_heap *heap, size_t count)
 {
-    if (heap->count < heap->capacity) {
+    if (count <= heap->capacity) {
         return true;
     }
     size_t capacity = heap->capacity != 0 ? heap->capacity * 2 : 64;
+    capacity = capacity < count ? count : capacity;
     struct ota_heap_entry *grown = realloc(heap->entries, capacity * sizeof *grown);
     if (grown == NULL) {
         return false;
@@ -80,7 +81,7 @@ bool ota_heap_set(struct ota_heap *heap, struct ota_task *task, int64_t rank)
         move(heap, task->heap_at - 1, entry);
         return true;
     }
-    if (!ensure_room(heap)) {
+    if (!ota_heap_reserve(heap, heap->count + 1)) {
         return false;
     }
     sift_up(heap, heap->count++, entry);

@@ -24,6 +24,8 @@ struct ota_heap {
     size_t capacity;
 };
 
+/* Room for so many: up to there ota_heap_set doesn't fail. False: no memory. */
+bool ota_heap_reserve(struct ota_heap *heap, size_t count);
 /* Puts the task in, or moves it. False: no memory. */
 bool ota_heap_set(struct ota_heap *heap, struct ota_task *task, int64_t rank);
 /* Fine where it isn't in a heap. */

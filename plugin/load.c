@@ -127,13 +127,16 @@ static enum ota_err count_batches(struct ota_core *core, struct loading *loading
 static bool load_task(void *data, const struct ota_task_row *row)
 {
     struct loading *loading = data;
-    struct ota_task *task = ota_task_new(&loading->core->fleet, row);
+    struct ota_core *core = loading->core;
+    struct ota_task *task = ota_heap_reserve(&core->due, core->fleet.task_count + 1)
+                                ? ota_task_new(&core->fleet, row)
+                                : NULL;
     loading->no_memory = task == NULL;
     if (task != NULL) {
         ota_upgrade_of_row(row, &task->up);
         task->up.retry_on = ota_task_retry_on(task);
-        ota_fleet_link_task(&loading->core->fleet, task);
-        ota_tasks_plan(loading->core, task);
+        ota_fleet_link_task(&core->fleet, task);
+        ota_tasks_plan(core, task);
     }
     return !loading->no_memory;
 }

@@ -44,7 +44,7 @@ static void drop_created(struct ota_core *core, struct ota_effect *effect)
 enum ota_err ota_tasks_announce(struct ota_core *core, const struct ota_task_row *row,
                                 const struct ota_upgrade *before, struct ota_error *error)
 {
-    struct ota_task *task = ota_task_new(&core->fleet, row);
+    struct ota_task *task = ota_due_reserve(core, 1) ? ota_task_new(&core->fleet, row) : NULL;
     struct ota_effect *effect =
         task != NULL ? ota_core_after(core, run_created, drop_created) : NULL;
     if (effect == NULL) {
@@ -169,7 +169,9 @@ enum ota_err ota_tasks_create_many(struct ota_core *core, const struct ota_task_
     }
     brood->count = 0;
     struct ota_effect *effect =
-        hatch(core, brood, &row, devices, count) ? ota_core_after(core, run_many, drop_many) : NULL;
+        ota_due_reserve(core, count) && hatch(core, brood, &row, devices, count)
+            ? ota_core_after(core, run_many, drop_many)
+            : NULL;
     if (effect == NULL) {
         free_brood(brood);
         return ota_error_no_memory(error);

@@ -10,6 +10,7 @@
 #define OTA_GRACE_AFTER_SUBSCRIBE_MS 3000
 
 #define OTA_ASIDE_MS 60000
+#define OTA_RETRY_MS 1000 /* where memory is out */
 
 static int64_t mono_of_service(const struct ota_core *core, int64_t service)
 {
@@ -86,9 +87,8 @@ void ota_tasks_plan(struct ota_core *core, struct ota_task *task)
     bool planned = !ends && waits_in_line(task, core->mono_now, when)
                        ? ota_due_queue(core, task)
                        : ota_due_set(core, task, when == INT64_MAX ? 0 : when);
-    if (!planned) {
-        ota_log(OTA_LOG_ERROR, "out of memory: task %lld has to wait for its device's next report",
-                (long long)task->id);
+    if (!planned) { /* it had no place in its batch's line; here it has one (ota_due_reserve) */
+        (void)ota_due_set(core, task, core->mono_now + OTA_RETRY_MS);
     }
 }
 

@@ -152,9 +152,8 @@ static json_t *show_versions(const struct ota_product *product)
     json_t *versions = json_array();
     size_t count = sort_versions(product, &unknown, sorted);
     for (size_t i = 0; i < count && i < OTA_VERSIONS_MAX; i++) {
-        ota_json_push(&versions,
-                      json_pack("{s:o, s:I}", "version", ota_json_text(sorted[i]->text), "devices",
-                                (json_int_t)sorted[i]->devices));
+        ota_json_push(&versions, json_pack("{s:o, s:I}", "version", ota_json_text(sorted[i]->text),
+                                           "devices", (json_int_t)sorted[i]->devices));
     }
     free(sorted);
     return versions;
