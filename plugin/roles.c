@@ -99,7 +99,9 @@ static enum ota_err add_line(struct ota_roles *roles, char *line, const char *pa
                              "operator or admin",
                              path, number);
     }
-    return add(roles, line, (size_t)(space - line), role, error);
+    enum ota_err err = add(roles, line, (size_t)(space - line), role, error);
+    ota_error_context(error, "roles_file: %s line %d", path, number);
+    return err;
 }
 
 enum ota_err ota_roles_add_file(struct ota_roles *roles, const char *path, struct ota_error *error)

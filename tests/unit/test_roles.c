@@ -129,6 +129,21 @@ static void test_long_lines(void **state)
     }
 }
 
+static void test_a_name_that_is_too_long_is_named(void **state)
+{
+    struct ota_roles roles = {0};
+    struct ota_error error = {0};
+    char text[400];
+    (void)state;
+    memset(text, 'x', sizeof text);
+    (void)snprintf(text + 300, sizeof text - 300, " admin\n");
+    memcpy(text, "ann viewer\n", 11);
+    assert_int_equal(read_text(text, &roles, &error), OTA_INVALID_REQUEST);
+    assert_non_null(strstr(error.text, "line 2"));
+    assert_non_null(strstr(error.text, "at most"));
+    ota_roles_free(&roles);
+}
+
 static void test_no_file(void **state)
 {
     static const char *const paths[] = {"/nonexistent/roles", "/tmp"};
@@ -151,6 +166,7 @@ int main(void)
         cmocka_unit_test(test_file),
         cmocka_unit_test(test_bad_lines_are_named),
         cmocka_unit_test(test_long_lines),
+        cmocka_unit_test(test_a_name_that_is_too_long_is_named),
         cmocka_unit_test(test_no_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
