@@ -12,10 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LIES_SHOWN      2 /* of a loop and kind of fault */
-#define LASTING_STRIDE  5
-#define COARSE_FRACTION 50
-#define COLD_EVERY      10
+#define LIES_SHOWN     2 /* of a loop and kind of fault */
+#define LASTING_STRIDE 13
+#define COLD_EVERY     20
 
 static int all_lies;
 
@@ -69,7 +68,7 @@ static int next(const struct loop *loop)
         return faults_passed() < loop->n ? faults_passed() : loop->n - 1;
     }
     return loop->n - (loop->lasting ? LASTING_STRIDE : 1) -
-           (loop->coarse ? loop->n / COARSE_FRACTION : 0);
+           (loop->coarse != 0 ? loop->n / loop->coarse : 0);
 }
 
 static void turn_at(struct loop *loop, int n, loop_turn turn, void *data)
@@ -90,6 +89,7 @@ void loop_run_one(struct loop *loop, enum faults_kind kind, bool lasting, loop_t
     for (int n = faults_passed(); n > 0; n = next(loop)) {
         turn_at(loop, n, turn, data);
     }
+    loop->end = kind == FAULTS_KINDS - 1 && lasting;
     turn_at(loop, 0, turn, data);
     if (loop->lies > 0) {
         print_error("%s, %s: %d lies\n", loop->name, faults_name(kind), loop->lies);

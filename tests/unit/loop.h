@@ -20,7 +20,8 @@ struct loop {
     bool cold;               /* the turn begins with memory as after a start */
     int turns[FAULTS_KINDS]; /* in which a fault was met */
     int lies;                /* with this kind of fault */
-    bool coarse;             /* it has too many: every fiftieth part of n at once */
+    bool end;                /* the very last turn */
+    int coarse;              /* a turn is long: this part of n at once; 0: one by one */
 };
 
 /* One turn; it ends with faults disarmed. */

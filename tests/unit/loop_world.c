@@ -379,9 +379,13 @@ static void put_totals(const struct ota_fleet *fleet, const struct ota_core *cor
 
 char *world_memory(struct world *world, enum world_detail detail)
 {
+    return world_memory_of(&world->desk->fix.core, detail);
+}
+
+char *world_memory_of(const struct ota_core *core, enum world_detail detail)
+{
     char *text = NULL;
     size_t size = 0;
-    const struct ota_core *core = &world->desk->fix.core;
     const struct ota_fleet *fleet = &core->fleet;
     FILE *out = open_memstream(&text, &size);
     assert_non_null(out);

@@ -48,6 +48,7 @@ char *world_rows(struct world *world);
  * moment. */
 enum world_detail { WORLD_ALL, WORLD_KEPT, WORLD_STANDING };
 char *world_memory(struct world *world, enum world_detail detail);
+char *world_memory_of(const struct ota_core *core, enum world_detail detail);
 
 /* --- before and after --- */
 

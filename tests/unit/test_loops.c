@@ -184,11 +184,11 @@ static void turn(struct loop *loop, void *data)
     if (!met) { /* after all these faults it works */
         loop_same(loop, "without a fault", answer != NULL ? answer : "silence", trial->good);
     }
-    if (loop->n == 0) {
+    if (loop->end) {
         world_check_kept(&world, loop, &trial->after);
     }
     free(answer);
-    if (done || loop->n == 0 || loop->lies > lies) {
+    if (done || loop->lies > lies) {
         world_restore(&world);
     }
 }
@@ -225,7 +225,7 @@ static void write_message(struct trial *trial)
 
 static void run_command(const struct ota_command *command)
 {
-    struct loop loop = {.name = command->name, .coarse = scripts[command->id].file != NULL};
+    struct loop loop = {.name = command->name, .coarse = scripts[command->id].file != NULL ? 8 : 0};
     struct trial trial = {.command = command, .script = &scripts[command->id]};
     write_message(&trial);
     learn(&loop, &trial);

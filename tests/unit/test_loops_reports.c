@@ -122,10 +122,10 @@ static void turn(struct loop *loop, void *data)
     if (!met && verdict != OTA_INTAKE_TAKEN) {
         loop_lie(loop, "without a fault", "not taken", "taken");
     }
-    if (loop->n == 0) {
+    if (loop->end) {
         world_check_kept(&world, loop, &trial->after);
     }
-    if (done || loop->n == 0 || loop->lies > lies) {
+    if (done || loop->lies > lies) {
         prepare(trial->report);
     }
 }
