@@ -95,7 +95,7 @@ static void turn(struct loop *loop, void *data)
 
 static void run_start(struct start *start, const char *name)
 {
-    struct loop loop = {.name = name, .coarse = 20};
+    struct loop loop = {.name = name, .coarse = 12};
     (void)snprintf(start->path, sizeof start->path, "%s/start.db", world.desk->fix.dir);
     (void)snprintf(start->roles, sizeof start->roles, "%s/roles", world.desk->fix.dir);
     write_file(start->roles, "carol viewer\n", 13);

@@ -693,12 +693,31 @@ static void test_restart(void **state)
     assert_int_equal(fixture_row(fix, id).status, OTA_SUCCEEDED);
 }
 
+/* It has its place among what is due before it is committed: afterwards nothing may fail. */
+static void test_room_comes_first(void **state)
+{
+    struct fixture *fix = *state;
+    for (int i = 0; i < 150; i++) {
+        char name[16];
+        int64_t id;
+        (void)snprintf(name, sizeof name, "r%d", i);
+        struct ota_task_order order = fixture_order(fix, fixture_device(fix, name, "1.0"));
+        assert_true(fix->core.fleet.dirty.words * 64 > order.device->id);
+        assert_true(fix->core.fleet.looks.words * 64 > order.device->id);
+        assert_int_equal(ota_core_begin(&fix->core, NULL), OTA_OK);
+        assert_int_equal(ota_tasks_create(&fix->core, &order, &id, NULL), OTA_OK);
+        assert_true(fix->core.due.capacity > fix->core.fleet.task_count);
+        assert_int_equal(ota_core_commit(&fix->core, NULL), OTA_OK);
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_create),
         TEST(test_create_rolled_back),
+        TEST(test_room_comes_first),
         TEST(test_second_unfinished_task),
         TEST(test_noticed),
         TEST(test_sent_at_is_the_stored_one),
