@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "broker.h"
+#include "util/json_text.h"
 #include "visit.h"
 
 #define OTA_JSON "application/json"
@@ -16,7 +17,7 @@ static bool answer_json(struct visit *visit, int status, json_t *json, const cha
 {
     struct ota_reply reply = {.status = status, .type = OTA_JSON};
 
-    reply.own = json != NULL ? json_dumps(json, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+    reply.own = ota_json_write(json, JSON_COMPACT | JSON_PRESERVE_ORDER);
     json_decref(json);
     if (reply.own == NULL) {
         return false;
@@ -131,10 +132,14 @@ bool ota_visit_login(struct visit *visit)
     const char *user = NULL;
     const char *password = NULL;
     bool result = false;
-    json_t *body = json_loadb(visit->body, visit->body_len, JSON_REJECT_DUPLICATES, NULL);
+    bool no_memory;
+    json_t *body =
+        ota_json_read(visit->body, visit->body_len, JSON_REJECT_DUPLICATES, NULL, &no_memory);
 
-    if (json_unpack_ex(body, NULL, JSON_STRICT, "{s:s, s:s}", "user", &user, "password",
-                       &password) != 0) {
+    if (no_memory) {
+        result = ota_visit_refuse_with(visit, 503, OTA_UNAVAILABLE, "memory is out: try again");
+    } else if (json_unpack_ex(body, NULL, JSON_STRICT, "{s:s, s:s}", "user", &user, "password",
+                              &password) != 0) {
         result = ota_visit_refuse_with(visit, 400, OTA_INVALID_REQUEST,
                                        "the body must be {\"user\":\"…\",\"password\":\"…\"}");
     } else if (ota_visit_check(visit, user, password, &result)) {

@@ -20,8 +20,6 @@ struct reading {
     size_t size;
     size_t used;
     bool no_memory;
-    json_malloc_t malloc_fn; /* jansson's, as they are otherwise */
-    json_free_t free_fn;
 };
 
 static _Thread_local struct reading *current;
@@ -29,13 +27,10 @@ static _Thread_local struct reading *current;
 static void *take(size_t size)
 {
     struct reading *reading = current;
-    if (reading == NULL) { /* another thread, while this one reads */
-        return malloc(size);
-    }
-    void *memory = reading->no_memory ? NULL : reading->malloc_fn(size);
+    void *memory = reading != NULL && reading->no_memory ? NULL : malloc(size);
     size_t rounded =
         (size + alignof(max_align_t) - 1) / alignof(max_align_t) * alignof(max_align_t);
-    if (memory != NULL || rounded > reading->size - reading->used) {
+    if (memory != NULL || reading == NULL || rounded > reading->size - reading->used) {
         return memory;
     }
     reading->no_memory = true;
@@ -46,32 +41,28 @@ static void *take(size_t size)
 
 static void give_back(void *memory)
 {
-    struct reading *reading = current;
-    if (reading == NULL) {
-        free(memory);
-        return;
-    }
+    const struct reading *reading = current;
     uintptr_t at = (uintptr_t)memory;
-    uintptr_t reserve = (uintptr_t)reading->reserve;
-    if (at < reserve || at >= reserve + reading->size) {
-        reading->free_fn(memory);
+    uintptr_t reserve = reading != NULL ? (uintptr_t)reading->reserve : 0;
+    if (reading == NULL || at < reserve || at >= reserve + reading->size) {
+        free(memory);
     }
 }
 
-/* The result, or NULL where it lies in the reserve in part. */
-static json_t *read_with(struct reading *reading, const char *text, size_t len, size_t flags,
-                         json_error_t *where)
+/* jansson's functions are the whole process', and other threads use them: so they change before
+ * there are any, and once. For everybody else these two are malloc and free. */
+static json_malloc_t malloc_before;
+static json_free_t free_before;
+
+__attribute__((constructor)) static void install(void)
 {
-    current = reading;
+    json_get_alloc_funcs(&malloc_before, &free_before);
     json_set_alloc_funcs(take, give_back);
-    json_t *root = json_loadb(text, len, flags, where);
-    if (reading->no_memory) {
-        json_decref(root);
-        root = NULL;
-    }
-    json_set_alloc_funcs(reading->malloc_fn, reading->free_fn);
-    current = NULL;
-    return root;
+}
+
+__attribute__((destructor)) static void uninstall(void)
+{
+    json_set_alloc_funcs(malloc_before, free_before);
 }
 
 json_t *ota_json_read(const char *text, size_t len, size_t flags, json_error_t *where,
@@ -79,10 +70,15 @@ json_t *ota_json_read(const char *text, size_t len, size_t flags, json_error_t *
 {
     struct reading reading = {.size = len * OTA_RESERVE_A_BYTE + OTA_RESERVE_LEAST};
     json_t *root = NULL;
-    json_get_alloc_funcs(&reading.malloc_fn, &reading.free_fn);
     reading.reserve = malloc(reading.size);
     if (reading.reserve != NULL) {
-        root = read_with(&reading, text, len, flags, where);
+        current = &reading;
+        root = json_loadb(text, len, flags, where);
+        if (reading.no_memory) { /* it lies in the reserve in part */
+            json_decref(root);
+            root = NULL;
+        }
+        current = NULL;
     }
     *no_memory = reading.reserve == NULL || reading.no_memory;
     free(reading.reserve);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "faults.h"
 
-#include <jansson.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <pthread.h>
@@ -280,7 +279,6 @@ WRAPPED(int, sqlite3_bind_blob64, sqlite3_stmt *statement, int at, const void *b
 void faults_install(void)
 {
     own_thread = pthread_self();
-    json_set_alloc_funcs(__wrap_malloc, free);
     (void)sqlite3_config(SQLITE_CONFIG_GETMALLOC, &plain);
     sqlite3_mem_methods methods = plain;
     methods.xMalloc = sqlite_malloc;
