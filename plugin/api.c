@@ -100,11 +100,19 @@ static bool answer_who(struct visit *visit, const char *user, enum ota_role role
 
 /* --- sessions --------------------------------------------------------------------------------- */
 
-static void write_cookie(const struct ota_console *console, const char *id, const char *more,
-                         char *text, size_t size)
+/* A proxy may have the TLS: then it says so, and whoever else says so binds but himself. */
+static bool came_by_tls(struct visit *visit)
+{
+    const char *proto = ota_server_header(&visit->visitor, "X-Forwarded-Proto");
+
+    return console_of(visit)->tls || (proto != NULL && strcmp(proto, "https") == 0);
+}
+
+static void write_cookie(struct visit *visit, const char *id, const char *more, char *text,
+                         size_t size)
 {
     (void)snprintf(text, size, OTA_COOKIE "=%s; Path=/; HttpOnly; SameSite=Strict%s%s", id, more,
-                   console->tls ? "; Secure" : "");
+                   came_by_tls(visit) ? "; Secure" : "");
 }
 
 static bool open_session(struct visit *visit)
@@ -123,7 +131,7 @@ static bool open_session(struct visit *visit)
     memcpy(session.user, visit->tried.user, sizeof session.user);
     memcpy(session.mark, visit->tried.mark, sizeof session.mark);
     ota_sessions_open(console->sessions, &session, ota_now_mono());
-    write_cookie(console, id, "", cookie, sizeof cookie);
+    write_cookie(visit, id, "", cookie, sizeof cookie);
     return answer_who(visit, visit->tried.user, visit->tried.role, cookie);
 }
 
@@ -162,7 +170,7 @@ bool ota_visit_logout(struct visit *visit)
         ota_sessions_end(console_of(visit)->sessions, visit->who.digest);
         ota_streams_recheck(console_of(visit)->streams);
     }
-    write_cookie(console_of(visit), "", "; Max-Age=0", cookie, sizeof cookie);
+    write_cookie(visit, "", "; Max-Age=0", cookie, sizeof cookie);
     ota_reply_add(&reply, "Set-Cookie", cookie);
     return ota_reply_send(&visit->visitor, &reply);
 }

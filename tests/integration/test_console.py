@@ -52,6 +52,8 @@ def test_a_session(console):
     cookie = answer.headers["Set-Cookie"]
     assert cookie.startswith("ota_session=") and len(console.cookie) == 64
     assert "HttpOnly" in cookie and "SameSite=Strict" in cookie and "Secure" not in cookie
+    proxied = console.login("op", headers={"X-Forwarded-Proto": "https"})
+    assert proxied.headers["Set-Cookie"].endswith("; Secure")
     assert console.get("/api/v1/session").json == {"user": "op", "role": "operator"}
     answer = console.ask("POST", "/api/v1/logout")
     assert answer.status == 204 and "Max-Age=0" in answer.headers["Set-Cookie"]

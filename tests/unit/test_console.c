@@ -343,6 +343,29 @@ static void health_tells_of_a_loop_that_stands_still(void **state)
     expect(door, ask(door, "GET /healthz", ""), 200, "ok");
 }
 
+static void health_is_proved_by_a_write_while_somebody_asks(void **state)
+{
+    struct door *door = *state;
+    int before = fixture_commits();
+    tick(door);
+    assert_int_equal(fixture_commits(), before); /* nobody asked */
+    for (int i = 0; i < 5; i++) {
+        expect(door, ask(door, "GET /healthz", ""), 200, "ok");
+        tick(door);
+    }
+    assert_int_equal(fixture_commits(), before + 1);
+    fixture_fail_commits(true);
+    fake_broker_advance(OTA_PULSE_PROOF_MS);
+    ota_core_tick_clock(&door->desk->fix.core);
+    tick(door);
+    expect(door, ask(door, "GET /healthz", ""), 503, "can't be written");
+    fixture_fail_commits(false);
+    fake_broker_advance(OTA_PULSE_PROOF_MS);
+    ota_core_tick_clock(&door->desk->fix.core);
+    tick(door);
+    expect(door, ask(door, "GET /healthz", ""), 200, "ok");
+}
+
 static void numbers_are_read_on_the_brokers_thread(void **state)
 {
     struct door *door = *state;
@@ -365,6 +388,7 @@ int main(void)
         TEST(a_stop_ends_streams),
         TEST(a_stop_amid_a_login),
         TEST(health_tells_of_a_loop_that_stands_still),
+        TEST(health_is_proved_by_a_write_while_somebody_asks),
         TEST(numbers_are_read_on_the_brokers_thread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
