@@ -126,6 +126,6 @@ def test_console_crowd(console):
     result = "failed"
     try:
         asked = crowd_for(console, seconds, seed, 24)
-        result = f"{asked} requests, nothing lost, nothing hung"
+        result = f"ok: {asked} requests, nothing lost, nothing hung"
     finally:
         campaign.record("console_crowd", seconds, f"{result} (OTA_SEED={seed})")
