@@ -9,6 +9,7 @@ import time
 import pytest
 
 from clients import ControlError
+from common import ROOT
 from console_help import PASSWORDS, wait_until, write_passwords
 
 
@@ -329,6 +330,16 @@ def test_the_page(console):
     assert plain.headers["Cache-Control"] == "no-cache"
     again = console.get("/", headers={"If-None-Match": plain.headers["ETag"]})
     assert again.status == 304 and not again.body
+
+
+def test_every_file_of_the_page_is_there(console):
+    files = [path for path in (ROOT / "console").rglob("*") if path.is_file()]
+    served = (".html", ".js", ".css", ".svg", ".png", ".webmanifest")
+    assert all(path.suffix in served for path in files)
+    on = console.connection()
+    for path in files:
+        answer = console.get(f"/{path.relative_to(ROOT / 'console')}", on=on)
+        assert answer.status == 200 and answer.body == path.read_bytes(), path
 
 
 def test_console_dir(consoles, tmp_path):

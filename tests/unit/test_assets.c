@@ -19,7 +19,7 @@ static void the_page_is_compiled_in(void **state)
     const struct ota_asset *page = ota_asset_find("/");
     assert_non_null(page);
     assert_ptr_equal(page, ota_asset_find("/index.html"));
-    assert_non_null(memmem(page->plain, page->plain_len, "<!DOCTYPE html>", 15));
+    assert_non_null(memmem(page->plain, page->plain_len, "<html", 5));
     assert_memory_equal(page->gzip, "\x1f\x8b", 2);
     assert_null(ota_asset_find("/index.htm"));
     assert_null(ota_asset_find("//index.html"));
