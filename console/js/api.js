@@ -25,7 +25,11 @@ export function onReach(listener) {
 
 async function reachOut(path, options) {
     try {
-        const response = await fetch(BASE + path, {credentials: 'same-origin', cache: 'no-store', ...options});
+        const response = await fetch(BASE + path, {
+            credentials: 'same-origin',
+            cache: 'no-store',
+            ...options,
+        });
         reach(true);
         return response;
     } catch (error) {
@@ -54,13 +58,23 @@ async function ask(path, options) {
     }
     const error = body.error ?? {};
     const wait = Number(response.headers.get('Retry-After')) || undefined;
-    throw new ApiError(error.code ?? `http_${response.status}`, error.message ?? t('error.http', {status: String(response.status)}), {
-        status: response.status, field: error.field, offset: body.offset ?? error.offset, wait,
-    });
+    throw new ApiError(
+        error.code ?? `http_${response.status}`,
+        error.message ?? t('error.http', {status: String(response.status)}),
+        {
+            status: response.status,
+            field: error.field,
+            offset: body.offset ?? error.offset,
+            wait,
+        },
+    );
 }
 
 const json = (method, value, signal) => ({
-    method, signal, headers: {'Content-Type': 'application/json'}, body: JSON.stringify(value),
+    method,
+    signal,
+    headers: {'Content-Type': 'application/json'},
+    body: JSON.stringify(value),
 });
 
 function pause(ms, signal) {
@@ -75,7 +89,9 @@ function pause(ms, signal) {
 
 // The server counts a changing request by its id: sent again it isn't done again.
 export function requestId() {
-    return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+    return [...crypto.getRandomValues(new Uint8Array(16))]
+        .map((byte) => byte.toString(16).padStart(2, '0'))
+        .join('');
 }
 
 async function again(action, signal, tries = TRIES) {
@@ -111,7 +127,9 @@ async function control(commands, signal) {
 }
 
 const prepared = ([command, fields = {}]) => ({
-    command, ...fields, ...(changes(command) && !fields.dryRun ? {requestId: requestId()} : {}),
+    command,
+    ...fields,
+    ...(changes(command) && !fields.dryRun ? {requestId: requestId()} : {}),
 });
 
 // One command; gives its data or throws an ApiError.
@@ -134,7 +152,11 @@ export async function page(command, key, fields, {limit, cursor, looks = 20, sig
     let next = cursor;
     for (let look = 0; look < looks && rows.length < limit; look += 1) {
         onLook?.(look);
-        const data = await call(command, {...fields, limit: Math.min(200, limit - rows.length), ...(next ? {cursor: next} : {})}, signal);
+        const data = await call(
+            command,
+            {...fields, limit: Math.min(200, limit - rows.length), ...(next ? {cursor: next} : {})},
+            signal,
+        );
         rows.push(...data[key]);
         next = data.nextCursor;
         if (!next) {
@@ -172,9 +194,17 @@ export async function upload(id, file, offset, {signal, onProgress}) {
         onProgress(at);
         const piece = file.slice(at, at + PIECE);
         try {
-            const answer = await again(() => ask(`uploads/${id}?offset=${at}`, {
-                method: 'PUT', signal, headers: {'Content-Type': 'application/octet-stream'}, body: piece,
-            }), signal, 5);
+            const answer = await again(
+                () =>
+                    ask(`uploads/${id}?offset=${at}`, {
+                        method: 'PUT',
+                        signal,
+                        headers: {'Content-Type': 'application/octet-stream'},
+                        body: piece,
+                    }),
+                signal,
+                5,
+            );
             at = answer.offset;
         } catch (error) {
             if (error.status !== 409 || !Number.isInteger(error.offset) || error.offset === at) {

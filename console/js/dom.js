@@ -9,7 +9,8 @@ const ATTRIBUTES = new RegExp(
         'maxlength|autocomplete|autofocus|required|multiple|accept|scope|colspan|list|pattern|' +
         'inputmode|spellcheck|datetime|open|label|method|novalidate|autocapitalize|lang)$',
 );
-const SHAPES = /^(viewBox|d|fill|stroke|stroke-width|stroke-linecap|stroke-linejoin|x|y|x1|x2|y1|y2|width|height|rx|r|cx|cy|points|transform|aria-hidden|focusable|role|aria-label|pathLength|stroke-dasharray|stroke-dashoffset)$/;
+const SHAPES =
+    /^(viewBox|d|fill|stroke|stroke-width|stroke-linecap|stroke-linejoin|x|y|x1|x2|y1|y2|width|height|rx|r|cx|cy|points|transform|aria-hidden|focusable|role|aria-label|pathLength|stroke-dasharray|stroke-dashoffset)$/;
 
 function setAttribute(node, name, value, allowed) {
     if (!allowed.test(name)) {
@@ -41,11 +42,18 @@ function setProp(node, name, value) {
 }
 
 function isProps(thing) {
-    return thing !== null && typeof thing === 'object' && !Array.isArray(thing) && !(thing instanceof Node);
+    return (
+        thing !== null &&
+        typeof thing === 'object' &&
+        !Array.isArray(thing) &&
+        !(thing instanceof Node)
+    );
 }
 
 function flatten(children) {
-    return children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
+    return children
+        .flat(Infinity)
+        .filter((child) => child !== null && child !== undefined && child !== false);
 }
 
 // h('button.primary', {on: {click}}, 'text', node, [more]): tag, classes, properties, children.
@@ -79,5 +87,9 @@ export function newId(prefix = 'x') {
 
 // What the keyboard reaches, in order.
 export function focusables(root) {
-    return [...root.querySelectorAll('a[href], button:not([disabled]), input:not([disabled]), select, textarea, [tabindex="0"]')];
+    return [
+        ...root.querySelectorAll(
+            'a[href], button:not([disabled]), input:not([disabled]), select, textarea, [tabindex="0"]',
+        ),
+    ];
 }

@@ -24,8 +24,14 @@ export async function productOf(product, signal) {
     return rows.find((row) => row.product === product);
 }
 
-export const versionOption = (row) => [row.version, t('version.option', {version: row.version, devices: number(row.devices), n: row.devices})];
+export const versionOption = (row) => [
+    row.version,
+    t('version.option', {version: row.version, devices: number(row.devices), n: row.devices}),
+];
 
-export const firmwareOption = (row) => [row.version, t('firmware.option', {version: row.version, file: row.filename})];
+export const firmwareOption = (row) => [
+    row.version,
+    t('firmware.option', {version: row.version, file: row.filename}),
+];
 
 export const infoOf = (signal) => call('getInfo', {}, signal);

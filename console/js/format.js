@@ -6,11 +6,21 @@ import {h} from './dom.js';
 const numbers = new Intl.NumberFormat(locale);
 const percents = new Intl.NumberFormat(locale, {style: 'percent', maximumFractionDigits: 1});
 const moments = new Intl.DateTimeFormat(locale, {dateStyle: 'medium', timeStyle: 'medium'});
-const days = new Intl.DateTimeFormat(locale, {month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit'});
+const days = new Intl.DateTimeFormat(locale, {
+    month: 'short',
+    day: 'numeric',
+    hour: '2-digit',
+    minute: '2-digit',
+});
 const clocks = new Intl.DateTimeFormat(locale, {timeStyle: 'medium'});
 const distances = new Intl.RelativeTimeFormat(locale, {numeric: 'auto', style: 'short'});
 const SIZES = ['B', 'KB', 'MB', 'GB', 'TB'];
-const STEPS = [['day', 86400], ['hour', 3600], ['minute', 60], ['second', 1]];
+const STEPS = [
+    ['day', 86400],
+    ['hour', 3600],
+    ['minute', 60],
+    ['second', 1],
+];
 
 export const number = (n) => numbers.format(n);
 export const share = (part, whole) => (whole > 0 ? percents.format(part / whole) : '–');
@@ -22,7 +32,8 @@ export function bytes(n) {
         rest /= 1024;
         step += 1;
     }
-    return `${numbers.format(step === 0 || rest >= 100 ? Math.round(rest) : Math.round(rest * 10) / 10)} ${SIZES[step]}`;
+    const precision = step === 0 || rest >= 100 ? 1 : 10;
+    return `${numbers.format(Math.round(rest * precision) / precision)} ${SIZES[step]}`;
 }
 
 // 5400 → "1 h 30 min"
@@ -38,6 +49,9 @@ export function duration(seconds) {
     }
     return parts.length ? parts.join(' ') : t('unit.second', {n: 0});
 }
+
+// Milliseconds between two happenings.
+export const span = (ms) => (ms < 1000 ? t('unit.ms', {n: ms}) : duration(ms / 1000));
 
 function relative(ms) {
     const seconds = (ms - Date.now()) / 1000;
@@ -56,7 +70,11 @@ export function ago(ms) {
     if (!ms) {
         return h('span.faint', '–');
     }
-    return h('time', {datetime: new Date(ms).toISOString(), title: moment(ms), data: {at: ms}}, relative(ms));
+    return h(
+        'time',
+        {datetime: new Date(ms).toISOString(), title: moment(ms), data: {at: ms}},
+        relative(ms),
+    );
 }
 
 setInterval(() => {

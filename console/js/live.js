@@ -71,7 +71,9 @@ function reopen(mine) {
 
 function open() {
     close();
-    const mine = new EventSource(`api/v1/events${scope ? `?product=${encodeURIComponent(scope)}` : ''}`);
+    const mine = new EventSource(
+        `api/v1/events${scope ? `?product=${encodeURIComponent(scope)}` : ''}`,
+    );
     source = mine;
     TYPES.forEach((type) => mine.addEventListener(type, take));
     mine.addEventListener('open', () => {

@@ -50,7 +50,8 @@ function onAddress() {
         return;
     }
     showView();
-    frame.main.querySelector('h1')?.focus({preventScroll: true}); // a screen reader hears where it is
+    // A screen reader hears where it is.
+    frame.main.querySelector('h1')?.focus({preventScroll: true});
 }
 
 function showLogin(ended) {

@@ -12,8 +12,11 @@ const CALM_MS = {least: 1500, most: 30000, factor: 5};
 export function newPage(place) {
     const ending = new AbortController();
     return {
-        place, signal: ending.signal,
-        get ended() { return ending.signal.aborted; },
+        place,
+        signal: ending.signal,
+        get ended() {
+            return ending.signal.aborted;
+        },
         end: () => ending.abort(),
     };
 }
@@ -50,7 +53,10 @@ export function watch(page, {load, show, wants, patch, place}) {
         } finally {
             if (mine === run) {
                 last = Date.now();
-                calm = Math.min(CALM_MS.most, Math.max(CALM_MS.least, (last - began) * CALM_MS.factor));
+                calm = Math.min(
+                    CALM_MS.most,
+                    Math.max(CALM_MS.least, (last - began) * CALM_MS.factor),
+                );
                 loading = null;
             }
         }
@@ -60,22 +66,28 @@ export function watch(page, {load, show, wants, patch, place}) {
     function complain(error) {
         if (!shown || !isLost(error)) {
             shown = false;
-            fill(place, trouble(error, () => {
-                fill(place, skeleton());
-                reload();
-            }));
+            fill(
+                place,
+                trouble(error, () => {
+                    fill(place, skeleton());
+                    reload();
+                }),
+            );
         }
     }
 
     function soon() {
-        timer ??= setTimeout(() => {
-            timer = null;
-            if (loading) {
-                soon();
-            } else if (!page.ended) {
-                reload();
-            }
-        }, Math.max(100, last + calm - Date.now()));
+        timer ??= setTimeout(
+            () => {
+                timer = null;
+                if (loading) {
+                    soon();
+                } else if (!page.ended) {
+                    reload();
+                }
+            },
+            Math.max(100, last + calm - Date.now()),
+        );
     }
 
     function hear({events, fresh}) {
@@ -99,7 +111,18 @@ export function watch(page, {load, show, wants, patch, place}) {
 // The head of a page: where one is, its name, what can be done.
 export function heading({title, crumbs = [], actions = [], after}) {
     document.title = `${title} · mosquitto-ota`;
-    return h('header.page-head',
-        crumbs.length > 0 && h('nav.crumbs', {'aria-label': t('crumbs')}, h('ol', crumbs.map(([text, href]) => h('li', h('a', {href}, text))))),
-        h('div.page-title', h('h1', {tabindex: '-1'}, title), after), h('div.actions', actions));
+    return h(
+        'header.page-head',
+        crumbs.length > 0 &&
+            h(
+                'nav.crumbs',
+                {'aria-label': t('crumbs')},
+                h(
+                    'ol',
+                    crumbs.map(([text, href]) => h('li', h('a', {href}, text))),
+                ),
+            ),
+        h('div.page-title', h('h1', {tabindex: '-1'}, title), after),
+        h('div.actions', actions),
+    );
 }

@@ -12,13 +12,19 @@ function shares(total) {
     if (total <= 100) {
         return [{count: 1}, {percent: 25}, {percent: 100}];
     }
-    return total <= 2000 ? [{percent: 5}, {percent: 25}, {percent: 100}] : [{count: 20}, {percent: 5}, {percent: 25}, {percent: 100}];
+    return total <= 2000
+        ? [{percent: 5}, {percent: 25}, {percent: 100}]
+        : [{count: 20}, {percent: 5}, {percent: 25}, {percent: 100}];
 }
 
 // The stages of a way to go: 'careful' watches each one for an hour, 'quick' goes on at once.
 export function stagesOf(way, total) {
     const soak = way === 'careful' ? HOUR : 0;
-    return shares(total).map((stage, i, all) => (i + 1 === all.length ? stage : {...stage, minSuccessPercent: MIN_SUCCESS, soakSeconds: soak}));
+    return shares(total).map((stage, i, all) =>
+        i + 1 === all.length
+            ? stage
+            : {...stage, minSuccessPercent: MIN_SUCCESS, soakSeconds: soak},
+    );
 }
 
 // A brake that three unlucky devices of a large fleet don't pull, and that a small one has too.
@@ -45,9 +51,19 @@ export function requestOf(product, form) {
     put('stages', form.mode !== 'continuous' && form.stages.length > 0 ? form.stages : undefined);
     put('ratePerMinute', form.ratePerMinute);
     put('maxInFlight', form.maxInFlight);
-    put('failureThreshold', form.thresholdPercent ? {percent: form.thresholdPercent, minFinished: form.thresholdMin || 1} : undefined);
+    put(
+        'failureThreshold',
+        form.thresholdPercent
+            ? {percent: form.thresholdPercent, minFinished: form.thresholdMin || 1}
+            : undefined,
+    );
     put('gate', form.gate === 'confirmed' ? undefined : form.gate);
-    put('retry', form.retries ? {max: form.retries, delaySeconds: Math.max(30, Math.round(form.retryMinutes * 60))} : undefined);
+    put(
+        'retry',
+        form.retries
+            ? {max: form.retries, delaySeconds: Math.max(30, Math.round(form.retryMinutes * 60))}
+            : undefined,
+    );
     put('timeoutSeconds', form.timeoutMinutes ? Math.round(form.timeoutMinutes * 60) : undefined);
     put('startAt', form.startAt);
     put('expireAt', form.expireAt);

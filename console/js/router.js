@@ -3,7 +3,9 @@
 
 export function link(path, query = {}) {
     const parts = path.map((part) => encodeURIComponent(part));
-    const wanted = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== '');
+    const wanted = Object.entries(query).filter(
+        ([, value]) => value !== undefined && value !== null && value !== '',
+    );
     const text = new URLSearchParams(wanted).toString();
     return `#/${parts.join('/')}${text ? `?${text}` : ''}`;
 }
@@ -18,7 +20,10 @@ function decode(part) {
 
 export function here() {
     const [path, query] = location.hash.replace(/^#\/?/, '').split('?');
-    return {path: path.split('/').filter(Boolean).map(decode), query: Object.fromEntries(new URLSearchParams(query ?? ''))};
+    return {
+        path: path.split('/').filter(Boolean).map(decode),
+        query: Object.fromEntries(new URLSearchParams(query ?? '')),
+    };
 }
 
 export function go(path, query) {
@@ -34,13 +39,15 @@ export function replaceQuery(query) {
 export function match(routes, path) {
     for (const [pattern, view] of routes) {
         const params = {};
-        const fits = pattern.length === path.length && pattern.every((part, i) => {
-            if (part.startsWith(':')) {
-                params[part.slice(1)] = path[i];
-                return true;
-            }
-            return part === path[i];
-        });
+        const fits =
+            pattern.length === path.length &&
+            pattern.every((part, i) => {
+                if (part.startsWith(':')) {
+                    params[part.slice(1)] = path[i];
+                    return true;
+                }
+                return part === path[i];
+            });
         if (fits) {
             return {view, params};
         }

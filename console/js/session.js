@@ -5,13 +5,32 @@ const RANK = {viewer: 1, operator: 2, admin: 3};
 
 // As plugin/command_table.h has it; tests/console holds the two together. What isn't here reads.
 export const ADMIN = [
-    'createProduct', 'updateProduct', 'deleteProduct', 'addFirmware', 'uploadFirmwareBlock',
-    'commitFirmware', 'abortFirmware', 'deleteFirmware', 'createDevice', 'deleteDevice',
-    'listAudit', 'backup',
+    'createProduct',
+    'updateProduct',
+    'deleteProduct',
+    'addFirmware',
+    'uploadFirmwareBlock',
+    'commitFirmware',
+    'abortFirmware',
+    'deleteFirmware',
+    'createDevice',
+    'deleteDevice',
+    'listAudit',
+    'backup',
 ];
 export const OPERATOR = [
-    'updateDevice', 'upgradeDevice', 'cancelTask', 'retryTask', 'createBatch', 'addBatchDevices',
-    'startBatch', 'updateBatch', 'pauseBatch', 'resumeBatch', 'advanceBatch', 'cancelBatch',
+    'updateDevice',
+    'upgradeDevice',
+    'cancelTask',
+    'retryTask',
+    'createBatch',
+    'addBatchDevices',
+    'startBatch',
+    'updateBatch',
+    'pauseBatch',
+    'resumeBatch',
+    'advanceBatch',
+    'cancelBatch',
     'retryBatch',
 ];
 

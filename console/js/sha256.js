@@ -37,10 +37,23 @@ export class Sha256 {
         }
         let [a, b, c, d, e, f, g, k] = this.#state;
         for (let i = 0; i < 64; i += 1) {
-            const t1 = (k + (turn(e, 6) ^ turn(e, 11) ^ turn(e, 25)) + ((e & f) ^ (~e & g)) + K[i] + w[i]) | 0;
-            const t2 = ((turn(a, 2) ^ turn(a, 13) ^ turn(a, 22)) + ((a & b) ^ (a & c) ^ (b & c))) | 0;
-            k = g; g = f; f = e; e = (d + t1) | 0;
-            d = c; c = b; b = a; a = (t1 + t2) | 0;
+            const t1 =
+                (k +
+                    (turn(e, 6) ^ turn(e, 11) ^ turn(e, 25)) +
+                    ((e & f) ^ (~e & g)) +
+                    K[i] +
+                    w[i]) |
+                0;
+            const t2 =
+                ((turn(a, 2) ^ turn(a, 13) ^ turn(a, 22)) + ((a & b) ^ (a & c) ^ (b & c))) | 0;
+            k = g;
+            g = f;
+            f = e;
+            e = (d + t1) | 0;
+            d = c;
+            c = b;
+            b = a;
+            a = (t1 + t2) | 0;
         }
         [a, b, c, d, e, f, g, k].forEach((value, i) => {
             this.#state[i] += value;
@@ -82,7 +95,8 @@ export class Sha256 {
     }
 }
 
-const toHex = (buffer) => [...new Uint8Array(buffer)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+const toHex = (buffer) =>
+    [...new Uint8Array(buffer)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 
 // Piece by piece, so that the page stays alive.
 async function slowly(file, onProgress) {

@@ -3,7 +3,9 @@
 import en from './strings/en.js';
 
 const TABLES = {en};
-const language = (navigator.languages ?? ['en']).map((tag) => tag.slice(0, 2)).find((tag) => TABLES[tag]) ?? 'en';
+const language =
+    (navigator.languages ?? ['en']).map((tag) => tag.slice(0, 2)).find((tag) => TABLES[tag]) ??
+    'en';
 const table = TABLES[language];
 // Numbers and dates as the browser's owner writes them, where that is the table's language.
 const locale = (navigator.languages ?? []).find((tag) => tag.startsWith(language)) ?? language;

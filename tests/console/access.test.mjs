@@ -7,12 +7,33 @@ import {accessProblems, launch, logIn, newPage, overflow, row, settled, visit} f
 
 const LONG = 'a-device-with-a-name-as-long-as-names-may-be-000';
 const LONG_VERSION = '10.200.3000-rc.4_build.20261130-x';
-const PAGES = ['/products', '/products/lamp/firmware', '/products/lamp/devices', '/products/lamp/versions', '/products/lamp/devices/lamp-01',
-    `/products/lamp/devices/${LONG}`, '/products/empty/firmware', '/upgrade/lamp/devices', '/upgrade/lamp/tasks', '/upgrade/*/tasks', '/upgrade/lamp/batches',
-    '/upgrade/lamp/batch?version=1.0.0', '/batches/1', '/batches/2', '/tasks/1', '/audit', '/system', '/nowhere'];
+const PAGES = [
+    '/products',
+    '/products/lamp/firmware',
+    '/products/lamp/devices',
+    '/products/lamp/versions',
+    '/products/lamp/devices/lamp-01',
+    `/products/lamp/devices/${LONG}`,
+    '/products/empty/firmware',
+    '/upgrade/lamp/devices',
+    '/upgrade/lamp/tasks',
+    '/upgrade/*/tasks',
+    '/upgrade/lamp/batches',
+    '/upgrade/lamp/batch?version=1.0.0',
+    '/batches/1',
+    '/batches/2',
+    '/tasks/1',
+    '/audit',
+    '/system',
+    '/nowhere',
+];
 const DIALOGS = [
-    ['/products', 'Add product'], ['/products', 'Delete product lamp'], ['/products/lamp/firmware', 'Add Firmware'],
-    ['/upgrade/lamp/devices', 'Upgrade firmware lamp-01'], ['/batches/2', 'Cancel batch'], ['/batches/2', 'Change limits'],
+    ['/products', 'Add product'],
+    ['/products', 'Delete product lamp'],
+    ['/products/lamp/firmware', 'Add Firmware'],
+    ['/upgrade/lamp/devices', 'Upgrade firmware lamp-01'],
+    ['/batches/2', 'Cancel batch'],
+    ['/batches/2', 'Change limits'],
 ];
 
 let broker;
@@ -24,11 +45,37 @@ before(async () => {
     await broker.call('createProduct', {product: 'empty'});
     await broker.firmware('lamp', '2.0.0');
     await broker.firmware('lamp', LONG_VERSION.slice(0, 32), 1000, {description: 'x'.repeat(256)});
-    await broker.devices('lamp', {device: 'lamp-%02d', count: 3, version: '1.0.0'}, '--fault', 'fail:-4', '--fault-always');
-    await broker.call('createDevice', {product: 'lamp', device: LONG, description: 'M'.repeat(256), tags: ['t'.repeat(32), 'site=berlin']});
-    await broker.call('upgradeDevice', {product: 'lamp', device: LONG, version: LONG_VERSION.slice(0, 32)});
-    await broker.call('createBatch', {product: 'lamp', version: '2.0.0', target: {fromVersions: ['1.0.0'], devices: ['lamp-01', 'lamp-02']}, name: 'N'.repeat(200), stages: [{count: 1, minSuccessPercent: 1}, {percent: 100}]});
-    await broker.call('createBatch', {product: 'lamp', version: '2.0.0', target: {devices: ['lamp-03']}, draft: true});
+    await broker.devices(
+        'lamp',
+        {device: 'lamp-%02d', count: 3, version: '1.0.0'},
+        '--fault',
+        'fail:-4',
+        '--fault-always',
+    );
+    await broker.call('createDevice', {
+        product: 'lamp',
+        device: LONG,
+        description: 'M'.repeat(256),
+        tags: ['t'.repeat(32), 'site=berlin'],
+    });
+    await broker.call('upgradeDevice', {
+        product: 'lamp',
+        device: LONG,
+        version: LONG_VERSION.slice(0, 32),
+    });
+    await broker.call('createBatch', {
+        product: 'lamp',
+        version: '2.0.0',
+        target: {fromVersions: ['1.0.0'], devices: ['lamp-01', 'lamp-02']},
+        name: 'N'.repeat(200),
+        stages: [{count: 1, minSuccessPercent: 1}, {percent: 100}],
+    });
+    await broker.call('createBatch', {
+        product: 'lamp',
+        version: '2.0.0',
+        target: {devices: ['lamp-03']},
+        draft: true,
+    });
 });
 after(async () => {
     await browser?.close();
@@ -64,24 +111,25 @@ async function lookAtAll(settings, dialogs) {
     await logIn(page);
     for (const path of PAGES) {
         await visit(page, path);
-        problems.push(...await lookAt(page, path));
-        problems.push(...await squeeze(page, path));
+        problems.push(...(await lookAt(page, path)));
+        problems.push(...(await squeeze(page, path)));
         assert.equal(await page.getByRole('heading', {level: 1}).count(), 1, path);
     }
     for (const [path, button] of dialogs) {
         await visit(page, path);
         await page.getByRole('button', {name: button}).first().click();
         await page.getByRole('dialog').waitFor();
-        problems.push(...await lookAt(page, `${path}: ${button}`));
+        problems.push(...(await lookAt(page, `${path}: ${button}`)));
         await page.keyboard.press('Escape');
     }
     assert.deepEqual(problems, []);
     await page.end();
 }
 
-test('axe finds nothing serious: light, a desk\'s width', () => lookAtAll({colorScheme: 'light'}, DIALOGS));
+test("axe finds nothing serious: light, a desk's width", () =>
+    lookAtAll({colorScheme: 'light'}, DIALOGS));
 
-test('axe finds nothing serious, and nothing is too wide: dark, a phone\'s width', () =>
+test("axe finds nothing serious, and nothing is too wide: dark, a phone's width", () =>
     lookAtAll({colorScheme: 'dark', viewport: {width: 380, height: 760}}, DIALOGS.slice(2, 4)));
 
 // Tabs until that has the focus.
@@ -119,7 +167,10 @@ test('the main job by keyboard alone', async () => {
     await keyboard.press('Enter');
     const dialog = page.getByRole('dialog');
     await dialog.waitFor();
-    assert.ok(await dialog.evaluate((node) => node.contains(document.activeElement)), 'the focus is in the dialog');
+    assert.ok(
+        await dialog.evaluate((node) => node.contains(document.activeElement)),
+        'the focus is in the dialog',
+    );
     await keyboard.press('Escape');
     await dialog.waitFor({state: 'hidden'});
     assert.ok(await upgrade.evaluate((node) => node === document.activeElement), 'and comes back');

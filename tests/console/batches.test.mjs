@@ -16,7 +16,13 @@ before(async () => {
     [broker, browser] = await Promise.all([Broker.start(), launch()]);
     await broker.call('createProduct', {product: 'fleet'});
     await broker.firmware('fleet', '0.0.2');
-    fleet = await broker.devices('fleet', {device: 'node-%03d', count: FLEET}, '--mix', 'ok=50,fail:-4=30,fail:-2=20', '--fault-always');
+    fleet = await broker.devices(
+        'fleet',
+        {device: 'node-%03d', count: FLEET},
+        '--mix',
+        'ok=50,fail:-4=30,fail:-2=20',
+        '--fault-always',
+    );
     page = await newPage(browser, broker);
     await logIn(page);
 });
@@ -48,8 +54,11 @@ test('the form: stages of my own, a dry run, and the question says to how many',
     await page.getByLabel('Stages of my own').check();
     const stages = page.getByRole('group', {name: 'Stages'}).last();
     await stages.getByText('everybody who is left').waitFor();
-    while (await stages.getByRole('button', {name: /Remove stage/}).count() > 1) {
-        await stages.getByRole('button', {name: /Remove stage/}).last().click();
+    while ((await stages.getByRole('button', {name: /Remove stage/}).count()) > 1) {
+        await stages
+            .getByRole('button', {name: /Remove stage/})
+            .last()
+            .click();
     }
     await stages.getByLabel('Up to').fill('20');
     await stages.getByLabel('Of what').selectOption('count');
@@ -59,8 +68,16 @@ test('the form: stages of my own, a dry run, and the question says to how many',
     await page.getByLabel(/When so many failed/).fill('20');
     await page.getByLabel('Not before so many have ended').fill('10');
     const dry = page.getByRole('complementary', {name: 'Dry run'});
-    await dry.getByRole('listitem').filter({hasText: 'Stage 1'}).getByText('20', {exact: true}).waitFor();
-    await dry.getByRole('listitem').filter({hasText: 'Stage 2'}).getByText('40', {exact: true}).waitFor();
+    await dry
+        .getByRole('listitem')
+        .filter({hasText: 'Stage 1'})
+        .getByText('20', {exact: true})
+        .waitFor();
+    await dry
+        .getByRole('listitem')
+        .filter({hasText: 'Stage 2'})
+        .getByText('40', {exact: true})
+        .waitFor();
     await page.getByRole('button', {name: 'Upgrade 60 devices'}).click();
     await dialog().getByText('60 devices of fleet are to run 0.0.2. They go in 2 stages').waitFor();
     await dialog().getByRole('button', {name: 'Start upgrade'}).click();
@@ -73,7 +90,9 @@ test('it stops by itself: told without a reload, with the failures by cause', as
     await failures.getByText('checksum mismatch').waitFor();
     await failures.getByText('file missing').waitFor();
     await failures.getByText('from 0.0.1').first().waitFor();
-    const {batches: [batch]} = await broker.call('listBatches');
+    const {
+        batches: [batch],
+    } = await broker.call('listBatches');
     assert.deepEqual([batch.state, batch.stateReason], ['paused', 'failure_threshold']);
     await page.getByRole('link', {name: 'List the failed devices'}).click();
     await row(page, 'checksum mismatch (-4)').first().waitFor();
@@ -83,7 +102,10 @@ test('it stops by itself: told without a reload, with the failures by cause', as
 test('a device explains itself', async () => {
     const {tasks} = await broker.call('listTasks', {product: 'fleet', status: 'task_waiting'});
     await visit(page, `/products/fleet/devices/${tasks[0].device}`);
-    await page.locator('.explain').getByText('batch 1 is paused by its failure threshold').waitFor();
+    await page
+        .locator('.explain')
+        .getByText('batch 1 is paused by its failure threshold')
+        .waitFor();
     await button('Hold');
     await page.getByText('is on hold: it is left out').waitFor();
     await button('Lift the hold');
@@ -96,20 +118,28 @@ test('resume, advance, retry, cancel: each says what it does and to how many', a
     await dialog().getByText('Stage 2 opens now, with 40 devices').waitFor();
     await page.keyboard.press('Escape');
     await button('Change limits');
-    await dialog().getByLabel(/When so many failed/).fill('100');
+    await dialog()
+        .getByLabel(/When so many failed/)
+        .fill('100');
     await dialog().getByRole('button', {name: 'Save'}).click();
     await page.getByText('when 100 % failed').waitFor();
     await button('Resume');
-    await dialog().getByText(/devices that wait may get their message/).waitFor();
+    await dialog()
+        .getByText(/devices that wait may get their message/)
+        .waitFor();
     await dialog().getByRole('button', {name: 'Resume'}).click();
     await page.locator('.batch-head').getByText('running').waitFor();
     await page.getByText('Stage 1 succeeded and waits for you').waitFor();
     await page.locator('.batch-head').getByText('20 of 60 ended').waitFor();
     await button('Retry failed');
-    await dialog().getByText(/\d+ failed devices get a new attempt/).waitFor();
+    await dialog()
+        .getByText(/\d+ failed devices get a new attempt/)
+        .waitFor();
     await page.keyboard.press('Escape');
     await button('Cancel batch');
-    await dialog().getByText(/40 devices that wait won't get 0.0.2/).waitFor();
+    await dialog()
+        .getByText(/40 devices that wait won't get 0.0.2/)
+        .waitFor();
     await dialog().getByRole('button', {name: 'Cancel batch'}).click();
     await page.locator('.batch-head').getByText('cancelled').waitFor();
     await page.locator('.batch-head').getByText('60 of 60 ended').waitFor();

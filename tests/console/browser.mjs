@@ -7,7 +7,8 @@ import {join} from 'node:path';
 import {ROOT, USERS} from './broker.mjs';
 
 // They are installed outside the tree (scripts/test console), where an import wouldn't look.
-const MODULES = process.env.OTA_NODE_MODULES ?? join(ROOT, 'build', 'console-tests', 'node_modules');
+const MODULES =
+    process.env.OTA_NODE_MODULES ?? join(ROOT, 'build', 'console-tests', 'node_modules');
 const require = createRequire(join(MODULES, 'x.js'));
 const {chromium} = require('playwright-core');
 const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
@@ -24,14 +25,22 @@ export async function launch() {
 
 // A page of its own; what it complains about is an error of the test that closes it.
 export async function newPage(browser, broker, settings = {}) {
-    const context = await browser.newContext({viewport: {width: 1280, height: 860}, reducedMotion: 'reduce', locale: 'en-GB', ...settings});
+    const context = await browser.newContext({
+        viewport: {width: 1280, height: 860},
+        reducedMotion: 'reduce',
+        locale: 'en-GB',
+        ...settings,
+    });
     const page = await context.newPage();
     page.setDefaultTimeout(PATIENCE_MS);
     page.complaints = [];
     page.on('pageerror', (error) => page.complaints.push(String(error.stack)));
     page.on('console', (message) => {
         // A refused request is said by the browser itself; tests look at what the page says to it.
-        if (message.type() === 'error' && !/Failed to load resource|net::ERR/.test(message.text())) {
+        if (
+            message.type() === 'error' &&
+            !/Failed to load resource|net::ERR/.test(message.text())
+        ) {
             page.complaints.push(message.text());
         }
     });
@@ -60,7 +69,9 @@ export async function visit(page, hash) {
 }
 
 export async function settled(page) {
-    await page.waitForFunction(() => document.querySelector('h1') && !document.querySelector('.skeleton, .dry-run.busy'));
+    await page.waitForFunction(
+        () => document.querySelector('h1') && !document.querySelector('.skeleton, .dry-run.busy'),
+    );
 }
 
 // What axe finds serious or worse on the page as it is.
@@ -68,26 +79,33 @@ export async function accessProblems(page) {
     if (!(await page.evaluate(() => 'axe' in window))) {
         await page.evaluate(axe); // not by a script element: the page's policy forbids that
     }
-    const {violations} = await page.evaluate(() => window.axe.run(document, {resultTypes: ['violations']}));
-    return violations.filter(({impact}) => impact === 'serious' || impact === 'critical')
+    const {violations} = await page.evaluate(() =>
+        window.axe.run(document, {resultTypes: ['violations']}),
+    );
+    return violations
+        .filter(({impact}) => impact === 'serious' || impact === 'critical')
         .map(({id, nodes}) => `${id}: ${nodes.map(({html}) => html.slice(0, 160)).join(' | ')}`);
 }
 
 // Pixels by which the page is wider than its window.
-export const overflow = (page) => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+export const overflow = (page) =>
+    page.evaluate(
+        () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    );
 
 // Tests that go on where the one before ended: after a failure the rest is skipped.
 export function story(test) {
     let broken = false;
-    return (name, act) => test(name, async (context) => {
-        if (broken) {
-            context.skip('a step before failed');
-            return;
-        }
-        broken = true;
-        await act();
-        broken = false;
-    });
+    return (name, act) =>
+        test(name, async (context) => {
+            if (broken) {
+                context.skip('a step before failed');
+                return;
+            }
+            broken = true;
+            await act();
+            broken = false;
+        });
 }
 
 export const row = (page, text) => page.getByRole('row').filter({hasText: text});

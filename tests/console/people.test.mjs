@@ -7,9 +7,20 @@ import {Broker} from './broker.mjs';
 import {launch, logIn, newPage, row, settled, visit} from './browser.mjs';
 
 const EVIL = '<img src=x onerror=window.hit=1>"\'><script>window.hit=1</script>{n}${1}';
-const PAGES = ['/products', '/products/lamp/firmware', '/products/lamp/devices', '/products/lamp/devices/lamp-1', '/products/lamp/versions',
-    '/upgrade/lamp/devices', '/upgrade/lamp/tasks', '/upgrade/lamp/batches', '/batches/1', '/tasks/1'];
-const CHANGES = /Add|Edit|Delete|Upgrade firmware|Batch upgrade|Cancel|Retry|Pause|Resume|Open next|Change limits|Hold|Back up/;
+const PAGES = [
+    '/products',
+    '/products/lamp/firmware',
+    '/products/lamp/devices',
+    '/products/lamp/devices/lamp-1',
+    '/products/lamp/versions',
+    '/upgrade/lamp/devices',
+    '/upgrade/lamp/tasks',
+    '/upgrade/lamp/batches',
+    '/batches/1',
+    '/tasks/1',
+];
+const CHANGES =
+    /Add|Edit|Delete|Upgrade firmware|Batch upgrade|Cancel|Retry|Pause|Resume|Open next|Change limits|Hold|Back up/;
 
 let broker;
 let browser;
@@ -19,8 +30,18 @@ before(async () => {
     await broker.call('createProduct', {product: 'lamp', description: EVIL});
     await broker.firmware('lamp', '1.0.0');
     await broker.firmware('lamp', '2.0.0', 1000, {description: EVIL});
-    await broker.call('createDevice', {product: 'lamp', device: 'lamp-1', description: EVIL, tags: ['site=berlin']});
-    await broker.call('createBatch', {product: 'lamp', version: '2.0.0', target: {all: true}, name: EVIL});
+    await broker.call('createDevice', {
+        product: 'lamp',
+        device: 'lamp-1',
+        description: EVIL,
+        tags: ['site=berlin'],
+    });
+    await broker.call('createBatch', {
+        product: 'lamp',
+        version: '2.0.0',
+        target: {all: true},
+        name: EVIL,
+    });
 });
 after(async () => {
     await browser?.close();
@@ -32,8 +53,15 @@ async function changesOffered(page) {
     const offered = [];
     for (const path of PAGES) {
         await visit(page, path);
-        const names = await page.locator('main').locator('button, a.button').evaluateAll((nodes) => nodes.map((node) => node.getAttribute('aria-label') ?? node.textContent));
-        offered.push(...names.filter((name) => CHANGES.test(name)).map((name) => `${path}: ${name}`));
+        const names = await page
+            .locator('main')
+            .locator('button, a.button')
+            .evaluateAll((nodes) =>
+                nodes.map((node) => node.getAttribute('aria-label') ?? node.textContent),
+            );
+        offered.push(
+            ...names.filter((name) => CHANGES.test(name)).map((name) => `${path}: ${name}`),
+        );
     }
     return offered;
 }
@@ -56,7 +84,10 @@ test('login: a wrong password, a user without a role, the right one, and out aga
     await row(page, 'lamp-1').waitFor(); // where he wanted to go
     await page.getByRole('button', {name: 'Log out'}).click();
     await page.getByRole('button', {name: 'Log in'}).waitFor();
-    assert.equal(await page.evaluate(() => fetch('api/v1/session').then(({status}) => status)), 401);
+    assert.equal(
+        await page.evaluate(() => fetch('api/v1/session').then(({status}) => status)),
+        401,
+    );
     await page.end();
 });
 
@@ -74,7 +105,7 @@ test('a viewer sees no button that would be refused', async () => {
     await visit(page, '/audit');
     await page.getByText('Only admins see the audit').waitFor();
     await visit(page, '/upgrade/lamp/batch');
-    await page.getByText('Your role can\'t do this').waitFor();
+    await page.getByText("Your role can't do this").waitFor();
     await page.end();
 });
 
@@ -82,9 +113,21 @@ test('an operator upgrades, and neither adds nor deletes', async () => {
     const page = await newPage(browser, broker);
     await logIn(page, 'op');
     const offered = await changesOffered(page);
-    assert.deepEqual(offered.filter((name) => /Add|Delete|Edit product/.test(name)), []);
-    for (const words of ['Upgrade firmware', 'Batch upgrade firmware', 'Cancel Task', 'Pause', 'Hold']) {
-        assert.ok(offered.some((name) => name.includes(words)), words);
+    assert.deepEqual(
+        offered.filter((name) => /Add|Delete|Edit product/.test(name)),
+        [],
+    );
+    for (const words of [
+        'Upgrade firmware',
+        'Batch upgrade firmware',
+        'Cancel Task',
+        'Pause',
+        'Hold',
+    ]) {
+        assert.ok(
+            offered.some((name) => name.includes(words)),
+            words,
+        );
     }
     await page.end();
 });
@@ -93,8 +136,26 @@ test('hostile text in every field is text', async () => {
     const page = await newPage(browser, broker);
     await logIn(page);
     await broker.devices('lamp', {device: 'lamp-1', version: '1.0.0'}, '--fault', 'silent');
-    const report = {type: 'report_progress', report: {progress: {state: 'fail', result_code: '-5', result_msg: EVIL}, version: '2.0.0'}};
-    execFileSync('mosquitto_pub', ['-h', '127.0.0.1', '-p', String(broker.port), '-u', 'lamp/lamp-1', '-i', 'other', '-q', '1', '-t', '$ota/report/lamp/lamp-1', '-m', JSON.stringify(report)]);
+    const report = {
+        type: 'report_progress',
+        report: {progress: {state: 'fail', result_code: '-5', result_msg: EVIL}, version: '2.0.0'},
+    };
+    execFileSync('mosquitto_pub', [
+        '-h',
+        '127.0.0.1',
+        '-p',
+        String(broker.port),
+        '-u',
+        'lamp/lamp-1',
+        '-i',
+        'other',
+        '-q',
+        '1',
+        '-t',
+        '$ota/report/lamp/lamp-1',
+        '-m',
+        JSON.stringify(report),
+    ]);
     await visit(page, '/tasks/1');
     await page.getByText('device says:').waitFor();
 
@@ -106,7 +167,15 @@ test('hostile text in every field is text', async () => {
     await row(page, ' typed').waitFor();
     await visit(page, '/products/lamp/firmware');
     await page.getByRole('button', {name: 'Add Firmware'}).click();
-    await page.getByLabel('Firmware file').setInputFiles([{name: '<img src=x onerror=window.hit=1>.bin', mimeType: 'text/html', buffer: Buffer.from('x')}]);
+    await page
+        .getByLabel('Firmware file')
+        .setInputFiles([
+            {
+                name: '<img src=x onerror=window.hit=1>.bin',
+                mimeType: 'text/html',
+                buffer: Buffer.from('x'),
+            },
+        ]);
     await page.getByRole('dialog').getByLabel('Firmware version').fill('3.0.0');
     await page.getByRole('dialog').getByLabel('Description').fill(EVIL);
     await page.getByRole('button', {name: 'Upload firmware'}).click();
@@ -115,7 +184,15 @@ test('hostile text in every field is text', async () => {
     await page.getByLabel('Name begins with').fill(EVIL);
     await page.getByText('1 to 48 English letters').waitFor();
 
-    for (const path of [...PAGES, '/upgrade/lamp/batch', '/audit', '/system', `/products/${encodeURIComponent(EVIL)}/firmware`, `/tasks/${encodeURIComponent(EVIL)}`, '/%E0%A4%A']) {
+    for (const path of [
+        ...PAGES,
+        '/upgrade/lamp/batch',
+        '/audit',
+        '/system',
+        `/products/${encodeURIComponent(EVIL)}/firmware`,
+        `/tasks/${encodeURIComponent(EVIL)}`,
+        '/%E0%A4%A',
+    ]) {
         await visit(page, path);
         assert.equal(await page.evaluate(() => window.hit), undefined, path);
         assert.equal(await page.locator('body img, body script, body iframe').count(), 0, path);
@@ -125,7 +202,7 @@ test('hostile text in every field is text', async () => {
     await page.end();
 });
 
-test('the policy forbids what the page doesn\'t do', async () => {
+test("the policy forbids what the page doesn't do", async () => {
     const answer = await fetch(broker.url);
     const policy = answer.headers.get('content-security-policy');
     assert.match(policy, /default-src 'none'/);

@@ -19,7 +19,8 @@ after(async () => {
     await broker?.stop();
 });
 
-const side = (name) => page.getByRole('navigation', {name: 'Main'}).getByRole('link', {name}).click();
+const side = (name) =>
+    page.getByRole('navigation', {name: 'Main'}).getByRole('link', {name}).click();
 const tab = (name) => page.getByRole('link', {name, exact: true}).click();
 const dialog = () => page.getByRole('dialog');
 const file = (name, buffer) => ({name, mimeType: 'application/octet-stream', buffer});
@@ -31,7 +32,10 @@ test('Product List: the first product', async () => {
     await page.getByRole('button', {name: 'Add product'}).first().click();
     await dialog().getByLabel('Product name').fill('test product');
     await dialog().getByRole('button', {name: 'Add product'}).click();
-    await dialog().getByText(/letters, digits|1 to 32/).nth(1).waitFor(); // the server's sentence, at the field
+    await dialog()
+        .getByText(/letters, digits|1 to 32/)
+        .nth(1)
+        .waitFor(); // the server's sentence, at the field
     await dialog().getByLabel('Product name').fill('testProduct');
     await dialog().getByRole('button', {name: 'Add product'}).click();
     await page.getByRole('heading', {name: 'testProduct', level: 1}).waitFor();
@@ -43,7 +47,12 @@ test('Add Firmware: the rules stand there, and are judged', async () => {
     await tab('Firmware List');
     await page.getByRole('button', {name: 'Add Firmware'}).first().click();
     const rules = dialog().getByRole('list', {name: 'Rules'});
-    for (const words of ['1 to 32 English letters, numbers, dots, underscores and dashes', '.bin file or a .tar, .gz or .zip', '10 MB', 'Up to 50']) {
+    for (const words of [
+        '1 to 32 English letters, numbers, dots, underscores and dashes',
+        '.bin file or a .tar, .gz or .zip',
+        '10 MB',
+        'Up to 50',
+    ]) {
         await rules.getByText(words).waitFor();
     }
     await dialog().getByLabel('Firmware version').fill('no blanks please');
@@ -81,13 +90,25 @@ test('Add Firmware: uploaded, it appears in the list', async () => {
     const line = row(page, 'sensor-0.0.2.bin');
     await line.getByText('unsigned').waitFor();
     assert.equal(pieces, 4); // of 256 KB, one of them twice
-    const {firmware: [stored]} = await broker.call('listFirmware', {product: 'testProduct'});
-    assert.deepEqual([stored.version, stored.size, stored.filename], ['0.0.2', 700000, 'sensor-0.0.2.bin']);
+    const {
+        firmware: [stored],
+    } = await broker.call('listFirmware', {product: 'testProduct'});
+    assert.deepEqual(
+        [stored.version, stored.size, stored.filename],
+        ['0.0.2', 700000, 'sensor-0.0.2.bin'],
+    );
     await page.getByText('Firmware 0.0.2 was added').waitFor();
 });
 
 test('Single-device upgrade: filter by version, Upgrade firmware', async () => {
-    await broker.devices('testProduct', {device: 'testDevice0'}, '--speed', '500000', '--progress-ms', '100');
+    await broker.devices(
+        'testProduct',
+        {device: 'testDevice0'},
+        '--speed',
+        '500000',
+        '--progress-ms',
+        '100',
+    );
     await side('Firmware Upgrade');
     await settled(page);
     const versions = page.getByLabel('Firmware version');
@@ -109,7 +130,12 @@ test('Upgrade status list: live to the end, with its history', async () => {
     await line.getByText('confirmed', {exact: true}).waitFor();
     await line.getByRole('link', {name: /Task \d+: history/}).click();
     const history = page.getByRole('list', {name: 'History'});
-    for (const words of ['message successfully sent', 'downloading', 'upgrading', 'upgraded successfully']) {
+    for (const words of [
+        'message successfully sent',
+        'downloading',
+        'upgrading',
+        'upgraded successfully',
+    ]) {
         await history.getByText(words).first().waitFor();
     }
 });
@@ -141,7 +167,9 @@ test('Versions: a picture of the fleet', async () => {
     await side('Product List');
     await page.getByRole('link', {name: 'testProduct'}).click();
     await tab('Versions');
-    await page.getByRole('img', {name: 'Share of the fleet by version. 0.0.3: 88.9%, 0.0.2: 11.1%'}).waitFor();
+    await page
+        .getByRole('img', {name: 'Share of the fleet by version. 0.0.3: 88.9%, 0.0.2: 11.1%'})
+        .waitFor();
 });
 
 test('Firmware is deleted after a question that says how many run it', async () => {

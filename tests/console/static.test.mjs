@@ -21,7 +21,9 @@ function filesIn(folder) {
 
 const files = filesIn(FOLDER);
 const scripts = files.filter((path) => path.endsWith('.js'));
-const sources = scripts.filter((path) => !path.includes('/strings/')).map((path) => readFileSync(path, 'utf8'));
+const sources = scripts
+    .filter((path) => !path.includes('/strings/'))
+    .map((path) => readFileSync(path, 'utf8'));
 const load = (name) => import(join(FOLDER, 'js', name));
 
 test('it is under 100 KB, gzipped, in all', () => {
@@ -30,25 +32,36 @@ test('it is under 100 KB, gzipped, in all', () => {
 });
 
 test('no markup is made of strings, and nothing is evaluated', () => {
-    const forbidden = /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|createContextualFragment|DOMParser|setHTML/;
+    const forbidden =
+        /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|createContextualFragment|DOMParser|setHTML/;
     scripts.forEach((path) => assert.doesNotMatch(readFileSync(path, 'utf8'), forbidden, path));
     const html = readFileSync(join(FOLDER, 'index.html'), 'utf8');
     assert.doesNotMatch(html, /<script(?![^>]*src=)|\sstyle=|\son\w+=|https?:/);
 });
 
 test('elements are made in one place', () => {
-    const makers = scripts.filter((path) => /createElement|setAttributeNS/.test(readFileSync(path, 'utf8')));
-    assert.deepEqual(makers.map((path) => path.slice(FOLDER.length)), ['/js/dom.js']);
+    const makers = scripts.filter((path) =>
+        /createElement|setAttributeNS/.test(readFileSync(path, 'utf8')),
+    );
+    assert.deepEqual(
+        makers.map((path) => path.slice(FOLDER.length)),
+        ['/js/dom.js'],
+    );
 });
 
 test('what the roles may is what the command table says', async () => {
     const {ADMIN, OPERATOR} = await load('session.js');
-    const rows = JSON.parse(execFileSync(OTACTL, ['--list-commands', '--json'])).filter((row) => row.command);
+    const rows = JSON.parse(execFileSync(OTACTL, ['--list-commands', '--json'])).filter(
+        (row) => row.command,
+    );
     // otactl has several verbs for one command
-    const of = (role) => [...new Set(rows.filter((row) => row.role === role).map((row) => row.command))].sort();
+    const of = (role) =>
+        [...new Set(rows.filter((row) => row.role === role).map((row) => row.command))].sort();
     assert.deepEqual([...ADMIN].sort(), of('admin'));
     assert.deepEqual([...OPERATOR].sort(), of('operator'));
-    const reading = rows.filter((row) => row.role !== 'viewer' && !row.writes).map((row) => row.command);
+    const reading = rows
+        .filter((row) => row.role !== 'viewer' && !row.writes)
+        .map((row) => row.command);
     assert.deepEqual(reading, ['listAudit']); // session.js: changes()
 });
 
@@ -56,18 +69,42 @@ test('every word is in the table, and every word of the table is used', async ()
     const {default: table} = await load('strings/en.js');
     const text = sources.join('\n');
     const quoted = new Set([...text.matchAll(/'([a-z_]+(?:\.[a-z_]+)*)'/g)].map(([, key]) => key));
-    const made = [...text.matchAll(/\bt\(`([^`]*)`/g)].map(([, key]) => new RegExp(`^${key.replace(/\./g, '\\.').replace(/\$\{[^}]*\}/g, '[a-z_.]+')}$`));
-    const groups = [...text.matchAll(/\bword\('([^']+)'/g)].map(([, group]) => `${group}.`);
-    const asked = [...text.matchAll(/\btx?\('([^']+)'/g)].map(([, key]) => key);
-    assert.deepEqual(asked.filter((key) => !(key in table) && key !== 'key'), [], 'missing');
-    const unused = Object.keys(table).filter((key) => !quoted.has(key) && !made.some((pattern) => pattern.test(key)) && !groups.some((group) => key.startsWith(group)));
+    const made = [...text.matchAll(/\bt\(\s*`([^`]*)`/g)].map(
+        ([, key]) =>
+            new RegExp(`^${key.replace(/\./g, '\\.').replace(/\$\{[^}]*\}/g, '[a-z_.]+')}$`),
+    );
+    const groups = [...text.matchAll(/\bword\(\s*'([^']+)'/g)].map(([, group]) => `${group}.`);
+    const asked = [...text.matchAll(/\btx?\(\s*'([^']+)'/g)].map(([, key]) => key);
+    assert.deepEqual(
+        asked.filter((key) => !(key in table) && key !== 'key'),
+        [],
+        'missing',
+    );
+    const unused = Object.keys(table).filter(
+        (key) =>
+            !quoted.has(key) &&
+            !made.some((pattern) => pattern.test(key)) &&
+            !groups.some((group) => key.startsWith(group)),
+    );
     assert.deepEqual(unused, [], 'unused');
 });
 
-test('the statuses are the seed\'s words', async () => {
+test("the statuses are the seed's words", async () => {
     const {default: table} = await load('strings/en.js');
-    const words = Object.keys(table).filter((key) => key.startsWith('status.') && !/filter|of_batch/.test(key)).map((key) => table[key]);
-    assert.deepEqual(words, ['device offline', 'task waiting', 'message successfully sent', 'downloading', 'downloaded', 'upgrading', 'upgrade failed', 'upgraded successfully', 'cancelled']);
+    const words = Object.keys(table)
+        .filter((key) => key.startsWith('status.') && !/filter|of_batch/.test(key))
+        .map((key) => table[key]);
+    assert.deepEqual(words, [
+        'device offline',
+        'task waiting',
+        'message successfully sent',
+        'downloading',
+        'downloaded',
+        'upgrading',
+        'upgrade failed',
+        'upgraded successfully',
+        'cancelled',
+    ]);
 });
 
 test('SHA-256 without SubtleCrypto, in pieces of any size', async () => {
@@ -82,20 +119,41 @@ test('SHA-256 without SubtleCrypto, in pieces of any size', async () => {
     }
 });
 
-test('a rollout\'s defaults fit its fleet', async () => {
+test("a rollout's defaults fit its fleet", async () => {
     const {brakeAfter, requestOf, stagesOf, targetOf} = await load('rollout.js');
     assert.deepEqual(stagesOf('careful', 3), []);
     for (const total of [6, 100, 2000, 1000000]) {
         const stages = stagesOf('careful', total);
         assert.deepEqual(stages[stages.length - 1], {percent: 100});
         const sizes = stages.map(({count, percent}) => count ?? Math.ceil((total * percent) / 100));
-        assert.deepEqual(sizes, [...sizes].sort((a, b) => a - b), `each of ${total} is larger than the one before`);
+        assert.deepEqual(
+            sizes,
+            [...sizes].sort((a, b) => a - b),
+            `each of ${total} is larger than the one before`,
+        );
         assert.ok(sizes[0] <= Math.max(20, total / 20));
     }
     assert.deepEqual([brakeAfter(5), brakeAfter(80), brakeAfter(100000)], [2, 8, 20]);
     assert.deepEqual(targetOf({which: 'all', versions: [], tags: [], online: ''}), {all: true});
-    assert.deepEqual(targetOf({which: 'versions', versions: ['1'], tags: ['a'], online: 'no'}), {fromVersions: ['1'], tags: ['a'], online: false});
-    const least = {version: '2', which: 'all', versions: [], tags: [], online: '', stages: [], gate: 'confirmed', mode: 'snapshot'};
+    assert.deepEqual(targetOf({which: 'versions', versions: ['1'], tags: ['a'], online: 'no'}), {
+        fromVersions: ['1'],
+        tags: ['a'],
+        online: false,
+    });
+    const least = {
+        version: '2',
+        which: 'all',
+        versions: [],
+        tags: [],
+        online: '',
+        stages: [],
+        gate: 'confirmed',
+        mode: 'snapshot',
+    };
     assert.deepEqual(requestOf('p', least), {product: 'p', version: '2', target: {all: true}});
-    assert.equal(requestOf('p', {...least, mode: 'continuous', stages: [{percent: 5}, {percent: 100}]}).stages, undefined);
+    assert.equal(
+        requestOf('p', {...least, mode: 'continuous', stages: [{percent: 5}, {percent: 100}]})
+            .stages,
+        undefined,
+    );
 });

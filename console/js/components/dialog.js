@@ -11,8 +11,18 @@ function frame(title, {wide = false, onClose} = {}) {
     const id = newId('d');
     const body = h('div.dialog-body');
     const foot = h('footer');
-    const close = h('button.icon-button', {type: 'button', 'aria-label': t('close')}, icon('close'));
-    const form = h('form', {novalidate: true}, h('header', h('h2', {id}, title), close), body, foot);
+    const close = h(
+        'button.icon-button',
+        {type: 'button', 'aria-label': t('close')},
+        icon('close'),
+    );
+    const form = h(
+        'form',
+        {novalidate: true},
+        h('header', h('h2', {id}, title), close),
+        body,
+        foot,
+    );
     const node = h(`dialog${wide ? '.wide' : ''}`, {'aria-labelledby': id}, form);
     const before = document.activeElement;
     const closed = new Promise((resolve) => {
@@ -38,12 +48,26 @@ function busy(button, on) {
 
 // A form. submit() does the work and may throw an ApiError, which is shown at its field or above
 // the buttons; when it is through the dialog closes and the promise gives true.
-export function formDialog({title, content, fields = {}, action, kind = 'primary', submit, wide, onClose}) {
+export function formDialog({
+    title,
+    content,
+    fields = {},
+    action,
+    kind = 'primary',
+    submit,
+    wide,
+    onClose,
+}) {
     const dialog = frame(title, {wide, onClose});
     const problem = h('p.form-error', {role: 'alert'});
     const button = h(`button.${kind}`, {type: 'submit'}, action);
     fill(dialog.body, content);
-    fill(dialog.foot, problem, h('button', {type: 'button', on: {click: () => dialog.close()}}, t('cancel')), button);
+    fill(
+        dialog.foot,
+        problem,
+        h('button', {type: 'button', on: {click: () => dialog.close()}}, t('cancel')),
+        button,
+    );
     dialog.form.addEventListener('submit', async (event) => {
         event.preventDefault();
         fill(problem, '');
@@ -62,8 +86,15 @@ export function formDialog({title, content, fields = {}, action, kind = 'primary
         }
     });
     dialog.node.showModal();
-    dialog.node.querySelector('.dialog-body input:not([type=file]), .dialog-body select, .dialog-body textarea')?.focus();
-    return Object.assign(dialog.closed.then((value) => value === 'done'), {dialog, button});
+    dialog.node
+        .querySelector(
+            '.dialog-body input:not([type=file]), .dialog-body select, .dialog-body textarea',
+        )
+        ?.focus();
+    return Object.assign(
+        dialog.closed.then((value) => value === 'done'),
+        {dialog, button},
+    );
 }
 
 // Says what will be done and to how many, and does it after a yes.

@@ -3,5 +3,8 @@
 import {h} from '../dom.js';
 
 export function facts(rows) {
-    return h('dl.facts', rows.filter(Boolean).map(([name, ...value]) => h('div', h('dt', name), h('dd', value))));
+    return h(
+        'dl.facts',
+        rows.filter(Boolean).map(([name, ...value]) => h('div', h('dt', name), h('dd', value))),
+    );
 }

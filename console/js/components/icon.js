@@ -35,9 +35,20 @@ const PATHS = {
 };
 
 export function icon(name) {
-    return svg('svg', {
-        viewBox: '0 0 24 24', width: '18', height: '18', fill: 'none', stroke: 'currentColor',
-        'stroke-width': '1.8', 'stroke-linecap': 'round', 'stroke-linejoin': 'round',
-        'aria-hidden': 'true', focusable: 'false',
-    }, svg('path', {d: PATHS[name]}));
+    return svg(
+        'svg',
+        {
+            viewBox: '0 0 24 24',
+            width: '18',
+            height: '18',
+            fill: 'none',
+            stroke: 'currentColor',
+            'stroke-width': '1.8',
+            'stroke-linecap': 'round',
+            'stroke-linejoin': 'round',
+            'aria-hidden': 'true',
+            focusable: 'false',
+        },
+        svg('path', {d: PATHS[name]}),
+    );
 }

@@ -12,13 +12,26 @@ const LIMIT = 50;
 
 // pagedList(page, {command, key, table, filters() → fields, total() → number?, none() → node,
 //                  wants(event) → bool, patch(event) → bool, onRows?(rows)})
-export function pagedList(view, {command, key, table, filters, total, none, wants, patch, onRows, limit = LIMIT}) {
+export function pagedList(
+    view,
+    {command, key, table, filters, total, none, wants, patch, onRows, limit = LIMIT},
+) {
     const cursors = [undefined]; // of each page up to the one in view
     let next;
     const holder = h('div.list');
     const range = h('p.range', {role: 'status', 'aria-live': 'polite'});
-    const previous = h('button.icon-text', {type: 'button', on: {click: () => turn(-1)}}, icon('left'), t('page.previous'));
-    const following = h('button.icon-text', {type: 'button', on: {click: () => turn(1)}}, t('page.next'), icon('right'));
+    const previous = h(
+        'button.icon-text',
+        {type: 'button', on: {click: () => turn(-1)}},
+        icon('left'),
+        t('page.previous'),
+    );
+    const following = h(
+        'button.icon-text',
+        {type: 'button', on: {click: () => turn(1)}},
+        t('page.next'),
+        icon('right'),
+    );
     const pager = h('nav.pager', {'aria-label': t('page.label')}, range, previous, following);
     const node = h('div.paged', holder, pager);
 
@@ -42,7 +55,10 @@ export function pagedList(view, {command, key, table, filters, total, none, want
         const first = (cursors.length - 1) * limit + 1;
         const all = total?.();
         const end = first + count - 1;
-        const words = all !== undefined && all >= end ? t('page.range.of', {first, last: end, n: all}) : t('page.range', {first, last: end});
+        const words =
+            all !== undefined && all >= end
+                ? t('page.range.of', {first, last: end, n: all})
+                : t('page.range', {first, last: end});
         fill(range, count ? words : '');
     }
 
@@ -73,12 +89,18 @@ export function pagedList(view, {command, key, table, filters, total, none, want
 
     // Many rows were looked at and none fits so far.
     function farther() {
-        return h('div.empty', h('p', t('page.farther')), h('button', {type: 'button', on: {click: () => turn(1)}}, t('page.look')));
+        return h(
+            'div.empty',
+            h('p', t('page.farther')),
+            h('button', {type: 'button', on: {click: () => turn(1)}}, t('page.look')),
+        );
     }
 
     function read(signal) {
         return readPage(command, key, filters(), {
-            limit, cursor: cursors[cursors.length - 1], signal,
+            limit,
+            cursor: cursors[cursors.length - 1],
+            signal,
             onLook: (look) => look > 1 && fill(range, t('page.looking')),
         });
     }

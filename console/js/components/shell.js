@@ -25,28 +25,67 @@ function liveMark() {
 
 function themeButton() {
     const words = h('span', themeLabel());
-    const button = h('button.plain', {type: 'button', on: {click: () => {
-        nextTheme();
-        fill(words, themeLabel());
-    }}}, icon('moon'), words);
+    const button = h(
+        'button.plain',
+        {
+            type: 'button',
+            on: {
+                click: () => {
+                    nextTheme();
+                    fill(words, themeLabel());
+                },
+            },
+        },
+        icon('moon'),
+        words,
+    );
     return button;
 }
 
 function account() {
     const {user, role} = session();
-    return h('div.account', h('p', h('b', user), ' ', h('span.faint', t(`role.${role}`))),
-        h('button.plain', {type: 'button', on: {click: logout}}, icon('out'), t('logout')));
+    return h(
+        'div.account',
+        h('p', h('b', user), ' ', h('span.faint', t(`role.${role}`))),
+        h('button.plain', {type: 'button', on: {click: logout}}, icon('out'), t('logout')),
+    );
 }
 
 export function shell() {
     const main = h('main', {id: 'main', tabindex: '-1'});
-    const links = PLACES.filter(([, , , , command]) => !command || can(command)).map(([name, sign, key, href]) =>
-        h('a', {href, data: {place: name}}, icon(sign), t(key)));
-    const side = h('aside.side', {id: 'side', 'aria-label': t('nav.side')},
-        h('nav', {'aria-label': t('nav.label')}, h('ul', links.map((a) => h('li', a)))),
-        h('div.side-foot', liveMark(), themeButton(), account()));
-    const opener = h('button.icon-button.menu-button', {type: 'button', 'aria-label': t('nav.open'), 'aria-expanded': 'false', 'aria-controls': 'side', on: {click: () => open(!side.classList.contains('open'))}}, icon('menu'));
-    const brand = h('a.brand', {href: link(['products'])}, h('span.mark', {'aria-hidden': 'true'}, icon('upgrade')), 'mosquitto-ota');
+    const links = PLACES.filter(([, , , , command]) => !command || can(command)).map(
+        ([name, sign, key, href]) => h('a', {href, data: {place: name}}, icon(sign), t(key)),
+    );
+    const side = h(
+        'aside.side',
+        {id: 'side', 'aria-label': t('nav.side')},
+        h(
+            'nav',
+            {'aria-label': t('nav.label')},
+            h(
+                'ul',
+                links.map((a) => h('li', a)),
+            ),
+        ),
+        h('div.side-foot', liveMark(), themeButton(), account()),
+    );
+    const opener = h(
+        'button.icon-button.menu-button',
+        {
+            type: 'button',
+            'aria-label': t('nav.open'),
+            'aria-expanded': 'false',
+            'aria-controls': 'side',
+            on: {click: () => open(!side.classList.contains('open'))},
+        },
+        icon('menu'),
+    );
+    const brand = h(
+        'a.brand',
+        {href: link(['products'])},
+        h('span.mark', {'aria-hidden': 'true'}, icon('upgrade')),
+        'mosquitto-ota',
+    );
 
     function open(on) {
         side.classList.toggle('open', on);
@@ -54,9 +93,13 @@ export function shell() {
     }
 
     return {
-        node: h('div.shell',
+        node: h(
+            'div.shell',
             h('button.skip', {type: 'button', on: {click: () => main.focus()}}, t('skip')),
-            h('header.top', brand, opener), side, main),
+            h('header.top', brand, opener),
+            side,
+            main,
+        ),
         main,
         // The address changed.
         mark() {

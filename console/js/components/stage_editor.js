@@ -10,16 +10,53 @@ const MINUTES = 60;
 
 function stageFields(stage, i, changed) {
     const on = {input: changed, change: changed};
-    const size = numberField({label: t('stage.size'), value: stage.count ?? stage.percent, min: 0, step: 'any', on});
-    const unit = selectField({label: t('stage.of'), options: [['percent', t('stage.unit.percent')], ['count', t('stage.unit.count')]], value: stage.count ? 'count' : 'percent', on});
-    const min = numberField({label: t('stage.min.label'), value: stage.minSuccessPercent ?? MIN_SUCCESS, min: 0, max: 100, unit: '%', on});
-    const soak = numberField({label: t('stage.soak.label'), value: Math.round((stage.soakSeconds ?? 0) / MINUTES), min: 0, unit: t('minutes'), on});
-    const advance = selectField({label: t('stage.advance.label'), options: [['auto', t('stage.auto')], ['manual', t('stage.manual')]], value: stage.advance ?? 'auto', on});
+    const size = numberField({
+        label: t('stage.size'),
+        value: stage.count ?? stage.percent,
+        min: 0,
+        step: 'any',
+        on,
+    });
+    const unit = selectField({
+        label: t('stage.of'),
+        options: [
+            ['percent', t('stage.unit.percent')],
+            ['count', t('stage.unit.count')],
+        ],
+        value: stage.count ? 'count' : 'percent',
+        on,
+    });
+    const min = numberField({
+        label: t('stage.min.label'),
+        value: stage.minSuccessPercent ?? MIN_SUCCESS,
+        min: 0,
+        max: 100,
+        unit: '%',
+        on,
+    });
+    const soak = numberField({
+        label: t('stage.soak.label'),
+        value: Math.round((stage.soakSeconds ?? 0) / MINUTES),
+        min: 0,
+        unit: t('minutes'),
+        on,
+    });
+    const advance = selectField({
+        label: t('stage.advance.label'),
+        options: [
+            ['auto', t('stage.auto')],
+            ['manual', t('stage.manual')],
+        ],
+        value: stage.advance ?? 'auto',
+        on,
+    });
     return {
         nodes: [size, unit, min, soak, advance].map(({node}) => node),
         read: () => ({
-            [unit.value]: size.number ?? 0, minSuccessPercent: min.number ?? MIN_SUCCESS,
-            soakSeconds: Math.round((soak.number ?? 0) * MINUTES), ...(advance.value === 'manual' && {advance: 'manual'}),
+            [unit.value]: size.number ?? 0,
+            minSuccessPercent: min.number ?? MIN_SUCCESS,
+            soakSeconds: Math.round((soak.number ?? 0) * MINUTES),
+            ...(advance.value === 'manual' && {advance: 'manual'}),
         }),
         i,
     };
@@ -33,15 +70,60 @@ export function stageEditor(changed) {
 
     function draw(stages) {
         rows = stages.map((stage, i) => stageFields(stage, i, changed));
-        fill(node, h('legend', t('stages')), h('ol', rows.map((row, i) => h('li', h('b', t('stage.name', {n: i + 1})), h('div.stage-fields', row.nodes),
-            h('button.icon-button', {type: 'button', 'aria-label': t('stage.remove', {n: i + 1}), on: {click: () => {
-                draw(read().slice(0, -1).filter((_, at) => at !== i));
-                changed();
-            }}}, icon('close')))), h('li', h('b', t('stage.name', {n: rows.length + 1})), h('span', t('stage.everybody')))),
-        h('button.small', {type: 'button', on: {click: () => {
-            draw([...read().slice(0, -1), {percent: 50, minSuccessPercent: MIN_SUCCESS}]);
-            changed();
-        }}}, icon('plus'), t('stage.add')));
+        fill(
+            node,
+            h('legend', t('stages')),
+            h(
+                'ol',
+                rows.map((row, i) =>
+                    h(
+                        'li',
+                        h('b', t('stage.name', {n: i + 1})),
+                        h('div.stage-fields', row.nodes),
+                        h(
+                            'button.icon-button',
+                            {
+                                type: 'button',
+                                'aria-label': t('stage.remove', {n: i + 1}),
+                                on: {
+                                    click: () => {
+                                        draw(
+                                            read()
+                                                .slice(0, -1)
+                                                .filter((_, at) => at !== i),
+                                        );
+                                        changed();
+                                    },
+                                },
+                            },
+                            icon('close'),
+                        ),
+                    ),
+                ),
+                h(
+                    'li',
+                    h('b', t('stage.name', {n: rows.length + 1})),
+                    h('span', t('stage.everybody')),
+                ),
+            ),
+            h(
+                'button.small',
+                {
+                    type: 'button',
+                    on: {
+                        click: () => {
+                            draw([
+                                ...read().slice(0, -1),
+                                {percent: 50, minSuccessPercent: MIN_SUCCESS},
+                            ]);
+                            changed();
+                        },
+                    },
+                },
+                icon('plus'),
+                t('stage.add'),
+            ),
+        );
     }
 
     draw([]);

@@ -6,15 +6,36 @@ import {fill, focusables, h} from '../dom.js';
 // columns: [{key, label, cell(row) → node or text, kind?: 'number'|'actions'|'minor'|'main'}]
 export function table({label, columns, rowKey, rowClass}) {
     const body = h('tbody', {role: 'rowgroup'});
-    const head = h('thead', {role: 'rowgroup'}, h('tr', {role: 'row'}, columns.map((column) =>
-        h(`th${column.kind ? `.${column.kind}` : ''}`, {role: 'columnheader', scope: 'col'},
-            column.kind === 'actions' ? h('span.sr', column.label) : column.label))));
+    const head = h(
+        'thead',
+        {role: 'rowgroup'},
+        h(
+            'tr',
+            {role: 'row'},
+            columns.map((column) =>
+                h(
+                    `th${column.kind ? `.${column.kind}` : ''}`,
+                    {role: 'columnheader', scope: 'col'},
+                    column.kind === 'actions' ? h('span.sr', column.label) : column.label,
+                ),
+            ),
+        ),
+    );
     const node = h('table', {role: 'table', 'aria-label': label}, head, body);
     const known = new Map(); // key → {tr, text, row}
 
     function makeRow(row) {
-        return h(`tr${rowClass?.(row) ? `.${rowClass(row)}` : ''}`, {role: 'row'}, columns.map((column) =>
-            h(`td${column.kind ? `.${column.kind}` : ''}`, {role: 'cell', data: {label: column.label}}, column.cell(row))));
+        return h(
+            `tr${rowClass?.(row) ? `.${rowClass(row)}` : ''}`,
+            {role: 'row'},
+            columns.map((column) =>
+                h(
+                    `td${column.kind ? `.${column.kind}` : ''}`,
+                    {role: 'cell', data: {label: column.label}},
+                    column.cell(row),
+                ),
+            ),
+        );
     }
 
     function rebuild(old, row) {

@@ -4,6 +4,17 @@ import {h} from '../dom.js';
 
 // items: [[name, label, href]]
 export function tabs(label, items, current) {
-    return h('nav.tabs', {'aria-label': label}, h('ul', items.map(([name, words, href]) =>
-        h('li', h('a', {href, 'aria-current': name === current ? 'page' : undefined}, words)))));
+    return h(
+        'nav.tabs',
+        {'aria-label': label},
+        h(
+            'ul',
+            items.map(([name, words, href]) =>
+                h(
+                    'li',
+                    h('a', {href, 'aria-current': name === current ? 'page' : undefined}, words),
+                ),
+            ),
+        ),
+    );
 }

@@ -11,14 +11,23 @@ import {icon} from './icon.js';
 import {done, failed} from './toast.js';
 
 export function taskStatus(task) {
-    return h('div.task-status', statusBadge(task.status),
-        task.status === 'downloading' && h('span.task-progress', progress(task.percent, t('task.progress', {device: task.device})), h('span', t('percent', {n: task.percent}))),
-        task.status === 'succeeded' && confirmation(task.confirmation));
+    return h(
+        'div.task-status',
+        statusBadge(task.status),
+        task.status === 'downloading' &&
+            h(
+                'span.task-progress',
+                progress(task.percent, t('task.progress', {device: task.device})),
+                h('span', t('percent', {n: task.percent})),
+            ),
+        task.status === 'succeeded' && confirmation(task.confirmation),
+    );
 }
 
 // Why: what it waits for, how it failed, the device's own words.
 export function taskNote(task) {
-    const code = task.resultCode === null || task.resultCode === undefined ? '' : ` (${task.resultCode})`;
+    const code =
+        task.resultCode === null || task.resultCode === undefined ? '' : ` (${task.resultCode})`;
     const parts = [
         task.waitReason && word('wait', task.waitReason),
         task.resultMessage && `${word('result', task.resultMessage)}${code}`,
@@ -31,8 +40,12 @@ export function taskNote(task) {
 
 function cancel(task, changed) {
     confirmDialog({
-        title: t('task.cancel.title', {task: String(task.task)}), action: t('task.cancel'),
-        text: t(UNDER_WAY.has(task.status) ? 'task.cancel.running' : 'task.cancel.waiting', {device: task.device, version: task.version}),
+        title: t('task.cancel.title', {task: String(task.task)}),
+        action: t('task.cancel'),
+        text: t(UNDER_WAY.has(task.status) ? 'task.cancel.running' : 'task.cancel.waiting', {
+            device: task.device,
+            version: task.version,
+        }),
         submit: async () => {
             await call('cancelTask', {task: task.task});
             done(t('task.cancelled', {device: task.device}));
@@ -54,17 +67,41 @@ async function retry(task, changed) {
 export function taskActions(task, changed) {
     const about = h('span.sr', ` ${t('task.name', {task: String(task.task)})}`);
     if (!FINAL.has(task.status)) {
-        return can('cancelTask') && h('button.small', {type: 'button', on: {click: () => cancel(task, changed)}}, t('task.cancel.short'), about);
+        return (
+            can('cancelTask') &&
+            h(
+                'button.small',
+                {type: 'button', on: {click: () => cancel(task, changed)}},
+                t('task.cancel.short'),
+                about,
+            )
+        );
     }
-    return task.status !== 'succeeded' && can('retryTask') &&
-        h('button.small', {type: 'button', on: {click: () => retry(task, changed)}}, icon('retry'), t('task.retry'), about);
+    return (
+        task.status !== 'succeeded' &&
+        can('retryTask') &&
+        h(
+            'button.small',
+            {type: 'button', on: {click: () => retry(task, changed)}},
+            icon('retry'),
+            t('task.retry'),
+            about,
+        )
+    );
 }
 
 // An event of the stream, put into a task that is shown.
 export function patchTask(task, event) {
     return {
-        ...task, status: event.status, percent: event.percent ?? task.percent, updatedAt: event.at,
+        ...task,
+        status: event.status,
+        percent: event.percent ?? task.percent,
+        updatedAt: event.at,
         confirmation: event.confirmation ?? task.confirmation,
-        ...(FINAL.has(event.status) || event.status === 'task_waiting' || event.status === 'device_offline' ? {} : {waitReason: null, online: true}),
+        ...(FINAL.has(event.status) ||
+        event.status === 'task_waiting' ||
+        event.status === 'device_offline'
+            ? {}
+            : {waitReason: null, online: true}),
     };
 }

@@ -13,8 +13,16 @@ const loud = h('div.toasts-live', {role: 'alert', 'aria-live': 'assertive'});
 export const toasts = h('div.toasts', polite, loud);
 
 function add(kind, text) {
-    const node = h(`div.toast.${kind}`, icon(ICONS[kind]), h('p', text),
-        h('button.icon-button', {type: 'button', 'aria-label': t('dismiss'), on: {click: () => node.remove()}}, icon('close')));
+    const node = h(
+        `div.toast.${kind}`,
+        icon(ICONS[kind]),
+        h('p', text),
+        h(
+            'button.icon-button',
+            {type: 'button', 'aria-label': t('dismiss'), on: {click: () => node.remove()}},
+            icon('close'),
+        ),
+    );
     (kind === 'bad' ? loud : polite).append(node);
     if (kind !== 'bad') {
         setTimeout(() => node.remove(), STAY_MS);

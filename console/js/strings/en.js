@@ -15,7 +15,7 @@ export default {
     close: 'Close',
     copied: 'Copied.',
     copy: 'Copy {name}',
-    'copy.no': 'This browser doesn\'t let a page copy here; select the text by hand.',
+    'copy.no': "This browser doesn't let a page copy here; select the text by hand.",
     created: 'Created',
     crumbs: 'Where you are',
     delete: 'Delete',
@@ -40,13 +40,14 @@ export default {
     'unit.hour': '{n} h',
     'unit.minute': '{n} min',
     'unit.second': '{n} s',
+    'unit.ms': '{n} ms',
 
-    'error.title': 'That didn\'t work',
-    'error.network': 'The server can\'t be reached.',
+    'error.title': "That didn't work",
+    'error.network': "The server can't be reached.",
     'error.http': 'The server answered with status {status}.',
     'missing.title': 'There is no such page',
     'missing.text': 'The address may be old, or mistyped. Choose a place on the left.',
-    'forbidden.title': 'Your role can\'t do this',
+    'forbidden.title': "Your role can't do this",
     'forbidden.text': 'Viewers look; operators and admins start upgrades.',
 
     'nav.label': 'Main',
@@ -73,7 +74,10 @@ export default {
     'login.user': 'User name',
     'login.password': 'Password',
     'login.action': 'Log in',
-    'login.wait': {one: '{message} Try again in {n} second.', other: '{message} Try again in {n} seconds.'},
+    'login.wait': {
+        one: '{message} Try again in {n} second.',
+        other: '{message} Try again in {n} seconds.',
+    },
 
     'page.label': 'Pages',
     'page.previous': 'Previous',
@@ -97,7 +101,8 @@ export default {
     // products
     product: 'Product',
     'product.name': 'Product name',
-    'product.rule': '1 to 32 English letters, digits, underscores and dashes. At most 10 for devices built with the vendor\'s SDK.',
+    'product.rule':
+        "1 to 32 English letters, digits, underscores and dashes. At most 10 for devices built with the vendor's SDK.",
     'product.add': 'Add product',
     'product.added': 'Product {name} is there. Next: add its firmware.',
     'product.devices': 'Devices',
@@ -106,12 +111,15 @@ export default {
     'product.edit.title': 'Edit product {name}',
     'product.delete': 'Delete product',
     'product.delete.title': 'Delete product {name}',
-    'product.delete.empty': 'Product {name} has neither devices nor firmware. Deleting it can\'t be undone.',
-    'product.delete.full': 'Product {name} goes, and with it {devices} devices, {firmware} pieces of firmware and the whole upgrade history. This can\'t be undone. It is refused while an upgrade is unfinished.',
+    'product.delete.empty':
+        "Product {name} has neither devices nor firmware. Deleting it can't be undone.",
+    'product.delete.full':
+        "Product {name} goes, and with it {devices} devices, {firmware} pieces of firmware and the whole upgrade history. This can't be undone. It is refused while an upgrade is unfinished.",
     'product.delete.sure': 'Yes: delete {devices} devices and {firmware} pieces of firmware too',
     'product.deleted': 'Product {name} was deleted.',
     'products.none': 'No products yet',
-    'products.none.text': 'A product is a kind of device: it has firmware, and devices that run it. Add the first one.',
+    'products.none.text':
+        'A product is a kind of device: it has firmware, and devices that run it. Add the first one.',
     'products.none.viewer': 'An admin has to add the first one.',
     'tabs.product': 'Product',
     'tab.firmware': 'Firmware List',
@@ -129,7 +137,8 @@ export default {
     'firmware.count': {one: '{n} piece of firmware', other: '{n} pieces of firmware'},
     'firmware.delete': 'Delete firmware',
     'firmware.delete.title': 'Delete firmware {version}',
-    'firmware.delete.text': 'Firmware {version} of {product} goes for good; no device runs it. It is refused while an unfinished upgrade or batch needs it.',
+    'firmware.delete.text':
+        'Firmware {version} of {product} goes for good; no device runs it. It is refused while an unfinished upgrade or batch needs it.',
     'firmware.delete.used': {
         one: 'Firmware {version} of {product} goes for good. {n} device runs it and keeps running it. It is refused while an unfinished upgrade or batch needs it.',
         other: 'Firmware {version} of {product} goes for good. {n} devices run it and keep running it. It is refused while an unfinished upgrade or batch needs it.',
@@ -144,7 +153,8 @@ export default {
     'firmware.none.viewer': 'An admin has to add the first file.',
     'firmware.option': '{version} ({file})',
     'firmware.order': 'Order',
-    'firmware.order.help': 'A whole number; the higher one is newer. Left empty, it is one more than the highest.',
+    'firmware.order.help':
+        'A whole number; the higher one is newer. Left empty, it is one more than the highest.',
     'firmware.progress': 'Upload',
     'firmware.sent': '{at} of {all} sent',
     'firmware.signature': 'Signature',
@@ -158,15 +168,17 @@ export default {
     rules: 'Rules',
     'rule.kept': ' (kept)',
     'rule.broken': ' (broken)',
-    'rule.version': 'The version has 1 to 32 English letters, numbers, dots, underscores and dashes.',
+    'rule.version':
+        'The version has 1 to 32 English letters, numbers, dots, underscores and dashes.',
     'rule.name': 'The file is a .bin file or a .tar, .gz or .zip package.',
     'rule.size': 'The file has at most {size}.',
     'rule.content': 'A package really is what its name says.',
     'rule.count': 'Up to {n} pieces of firmware a product (now: {now}).',
-    'rule.version.broken': 'The version must be 1 to 32 English letters, numbers, dots, underscores and dashes.',
+    'rule.version.broken':
+        'The version must be 1 to 32 English letters, numbers, dots, underscores and dashes.',
     'rule.name.broken': 'The file must be a .bin, .tar, .gz or .zip.',
     'rule.size.broken': 'The file must have between one byte and {size}.',
-    'rule.content.broken': 'The file isn\'t what its extension says: pack it again, or rename it.',
+    'rule.content.broken': "The file isn't what its extension says: pack it again, or rename it.",
     'rule.count.broken': 'There are {n} pieces of firmware already: delete some old ones first.',
 
     // devices
@@ -174,7 +186,8 @@ export default {
     'device.name': 'Device name',
     'device.rule': '1 to 48 English letters, digits, underscores, colons and dashes.',
     'device.add': 'Add device',
-    'device.add.text': 'Devices usually add themselves by their first report. Add one by hand to prepare its tags or to hold it.',
+    'device.add.text':
+        'Devices usually add themselves by their first report. Add one by hand to prepare its tags or to hold it.',
     'device.added': 'Device {name} was added.',
     'device.connection': 'Connection',
     'device.online': 'online',
@@ -199,15 +212,18 @@ export default {
     'device.edit.title': 'Edit device {name}',
     'device.delete': 'Delete device',
     'device.delete.title': 'Delete device {name}',
-    'device.delete.text': 'Device {name} of {product} is forgotten, with its upgrades and versions. If devices may add themselves, its next report brings it back, empty.',
+    'device.delete.text':
+        'Device {name} of {product} is forgotten, with its upgrades and versions. If devices may add themselves, its next report brings it back, empty.',
     'device.deleted': 'Device {name} was deleted.',
     'devices.none': 'No devices yet',
-    'devices.none.text': 'A device appears here with its first report: it connects as {product}/NAME and reports its version.',
+    'devices.none.text':
+        'A device appears here with its first report: it connects as {product}/NAME and reports its version.',
     'devices.no_match': 'No device matches',
     'devices.no_match.text': 'No device of this product fits all filters.',
     tags: 'Tags',
     'tag.rule': '1 to 32 English letters, digits and _ . : = -',
-    'tags.rule': 'At most 16, with blanks between; each 1 to 32 English letters, digits and _ . : = -',
+    'tags.rule':
+        'At most 16, with blanks between; each 1 to 32 English letters, digits and _ . : = -',
 
     // versions
     'version.option': {one: '{version} – {devices} device', other: '{version} – {devices} devices'},
@@ -226,22 +242,29 @@ export default {
     'tab.tasks': 'Upgrade status list',
     'tab.batches': 'Batches',
     'upgrade.all': 'All products',
-    'upgrade.choose': 'Choose the firmware version that devices run now; then upgrade one of them, or all that match.',
-    'upgrade.filtered': {one: '{n} device runs {version}. Upgrade it alone, or as a batch.', other: '{n} devices run {version}. Try one of them first, then upgrade all that match.'},
+    'upgrade.choose':
+        'Choose the firmware version that devices run now; then upgrade one of them, or all that match.',
+    'upgrade.filtered': {
+        one: '{n} device runs {version}. Upgrade it alone, or as a batch.',
+        other: '{n} devices run {version}. Try one of them first, then upgrade all that match.',
+    },
     'upgrade.no_products': 'Add a product and its firmware first.',
-    'upgrade.no_firmware': 'Product {product} has no firmware yet: add it in its Firmware List first.',
+    'upgrade.no_firmware':
+        'Product {product} has no firmware yet: add it in its Firmware List first.',
     'upgrade.one': 'Upgrade firmware',
     'upgrade.one.title': 'Upgrade firmware of {device}',
     'upgrade.to': 'Upgrade to',
     'upgrade.will': '{device} goes from {from} to {version} ({size}): it gets its message at once.',
-    'upgrade.will.offline': '{device} goes from {from} to {version} ({size}) when it comes back: it is offline now.',
+    'upgrade.will.offline':
+        '{device} goes from {from} to {version} ({size}) when it comes back: it is offline now.',
     'upgrade.held': '{device} is on hold. Lift the hold first, or the upgrade is refused.',
     'upgrade.override': 'Cancel its unfinished upgrade to {version} (task {task}) first',
     'upgrade.reinstall': 'It runs {version} already: install it again',
     'upgrade.downgrade': '{version} is older than {from}: downgrade all the same',
     'upgrade.tick': 'Tick what stands in the way, or choose another version.',
     'upgrade.timeout': 'Time for the upgrade',
-    'upgrade.timeout.help': 'From the message to success; later it has failed by timeout. Empty: the broker\'s own limit, {time}.',
+    'upgrade.timeout.help':
+        "From the message to success; later it has failed by timeout. Empty: the broker's own limit, {time}.",
     'upgrade.started': '{device} is being upgraded to {version}.',
 
     // the seed's words
@@ -259,12 +282,13 @@ export default {
     'confirmation.pending': 'not confirmed yet',
     'confirmation.confirmed': 'confirmed',
     'confirmation.contradicted': 'contradicted',
-    'confirmation.help.pending': 'The device said done, and hasn\'t reported the new version yet.',
+    'confirmation.help.pending': "The device said done, and hasn't reported the new version yet.",
     'confirmation.help.confirmed': 'The device reported the new version.',
-    'confirmation.help.contradicted': 'The device said done, and then reported another version: it fell back.',
+    'confirmation.help.contradicted':
+        'The device said done, and then reported another version: it fell back.',
     'wait.paced': 'waits for its turn: the pace is limited',
     'wait.in_flight': 'waits: as many as may are under way',
-    'wait.scheduled': 'waits: its batch isn\'t ready',
+    'wait.scheduled': "waits: its batch isn't ready",
     'wait.paused': 'waits: its batch is paused',
     'wait.stage': 'waits for its stage',
     'wait.retry': 'waits for its next attempt',
@@ -296,8 +320,10 @@ export default {
     'task.cancel': 'Cancel upgrade',
     'task.cancel.short': 'Cancel',
     'task.cancel.title': 'Cancel task {task}',
-    'task.cancel.waiting': 'The upgrade of 1 device, {device}, to {version} ends before it began. It can be retried later.',
-    'task.cancel.running': 'The upgrade of 1 device, {device}, to {version} ends now: its download stops, and its link is dead. A device that is installing already may still finish; then it counts as upgraded. It can be retried later.',
+    'task.cancel.waiting':
+        'The upgrade of 1 device, {device}, to {version} ends before it began. It can be retried later.',
+    'task.cancel.running':
+        'The upgrade of 1 device, {device}, to {version} ends now: its download stops, and its link is dead. A device that is installing already may still finish; then it counts as upgraded. It can be retried later.',
     'task.cancelled': 'The upgrade of {device} was cancelled.',
     'task.retry': 'Retry',
     'task.retried': '{device} gets a new attempt to run {version}.',
@@ -332,7 +358,8 @@ export default {
     'batch.no_tasks.text': 'Its tasks are made when it starts.',
     'batches.none': 'No batches yet',
     'batches.no_match': 'No batch in this state',
-    'batches.none.text': 'A batch upgrades many devices, in stages and at a pace, and stops by itself when too many fail.',
+    'batches.none.text':
+        'A batch upgrades many devices, in stages and at a pace, and stops by itself when too many fail.',
     'state.draft': 'draft',
     'state.scheduled': 'scheduled',
     'state.preparing': 'preparing',
@@ -345,10 +372,16 @@ export default {
     'reason.stage_gate': 'too few of a stage succeeded',
     'reason.expired': 'it expired',
     'advice.paused.admin': 'Paused by hand: no device gets a message until it is resumed.',
-    'advice.paused.failure_threshold': 'It stopped by itself: too many devices failed. Look at the failures below. A bad image: cancel. The network, or a known kind of device: retry or resume.',
-    'advice.paused.stage_gate': 'It stopped by itself: this stage can\'t reach its share any more. Retry the failed devices, open the next stage all the same, or cancel.',
-    'advice.manual': 'Stage {n} succeeded and waits for you: open stage {next} when you are content.',
-    'advice.failed': {one: '{n} device failed. Retry lets it try again.', other: '{n} devices failed. Retry lets them try again.'},
+    'advice.paused.failure_threshold':
+        'It stopped by itself: too many devices failed. Look at the failures below. A bad image: cancel. The network, or a known kind of device: retry or resume.',
+    'advice.paused.stage_gate':
+        "It stopped by itself: this stage can't reach its share any more. Retry the failed devices, open the next stage all the same, or cancel.",
+    'advice.manual':
+        'Stage {n} succeeded and waits for you: open stage {next} when you are content.',
+    'advice.failed': {
+        one: '{n} device failed. Retry lets it try again.',
+        other: '{n} devices failed. Retry lets them try again.',
+    },
     'advice.draft': 'A draft: nothing happens until it is started.',
     'stage.name': 'Stage {n}',
     'stage.count': {one: 'the first device', other: 'the first {n} devices'},
@@ -366,8 +399,14 @@ export default {
     'stage.manual': 'the next one opens when you say so',
     'failure.from': 'from {version}',
     'failure.from.unknown': 'from an unknown version',
-    'excluded.on_version': {one: '{n} runs that version already', other: '{n} run that version already'},
-    'excluded.busy': {one: '{n} has an unfinished upgrade', other: '{n} have an unfinished upgrade'},
+    'excluded.on_version': {
+        one: '{n} runs that version already',
+        other: '{n} run that version already',
+    },
+    'excluded.busy': {
+        one: '{n} has an unfinished upgrade',
+        other: '{n} have an unfinished upgrade',
+    },
     'excluded.held': {one: '{n} is on hold', other: '{n} are on hold'},
     'excluded.downgrade': {one: '{n} runs a newer version', other: '{n} run a newer version'},
     'target.all': 'all devices of the product',
@@ -385,29 +424,39 @@ export default {
     'batch.start.done': 'Batch {batch} starts.',
     'batch.resume': 'Resume',
     'batch.resume.title': 'Resume batch {batch}',
-    'batch.resume.text': {one: '{n} device that waits may get its message again. What has failed until now is known: only new failures count.', other: '{n} devices that wait may get their message again. What has failed until now is known: only new failures count.'},
+    'batch.resume.text': {
+        one: '{n} device that waits may get its message again. What has failed until now is known: only new failures count.',
+        other: '{n} devices that wait may get their message again. What has failed until now is known: only new failures count.',
+    },
     'batch.resume.done': 'Batch {batch} goes on.',
     'batch.advance': 'Open next stage',
     'batch.advance.title': 'Open the next stage of batch {batch}',
-    'batch.advance.text': {one: 'Stage {stage} opens now, with {n} device, whatever the present stage still waits for.', other: 'Stage {stage} opens now, with {n} devices, whatever the present stage still waits for.'},
+    'batch.advance.text': {
+        one: 'Stage {stage} opens now, with {n} device, whatever the present stage still waits for.',
+        other: 'Stage {stage} opens now, with {n} devices, whatever the present stage still waits for.',
+    },
     'batch.advance.done': 'The next stage of batch {batch} is open.',
     'batch.retry': 'Retry failed',
     'batch.retry.title': 'Retry the failed devices of batch {batch}',
-    'batch.retry.text': {one: '{n} failed device gets a new attempt to run {version}, and the batch runs again.', other: '{n} failed devices get a new attempt to run {version}, and the batch runs again.'},
+    'batch.retry.text': {
+        one: '{n} failed device gets a new attempt to run {version}, and the batch runs again.',
+        other: '{n} failed devices get a new attempt to run {version}, and the batch runs again.',
+    },
     'batch.retry.done': 'The failed devices of batch {batch} wait again.',
     'batch.edit': 'Change limits',
     'batch.edit.title': 'Change the limits of batch {batch}',
     'batch.cancel': 'Cancel batch',
     'batch.cancel.title': 'Cancel batch {batch}',
     'batch.cancel.text': {
-        one: '{n} device that waits won\'t get {version}. Devices that are upgraded already keep it. This can\'t be undone.',
-        other: '{n} devices that wait won\'t get {version}. Devices that are upgraded already keep it. This can\'t be undone.',
+        one: "{n} device that waits won't get {version}. Devices that are upgraded already keep it. This can't be undone.",
+        other: "{n} devices that wait won't get {version}. Devices that are upgraded already keep it. This can't be undone.",
     },
     'batch.cancel.running': {one: '{n} device is under way:', other: '{n} devices are under way:'},
     'batch.cancel.finish': 'let them finish',
     'batch.cancel.finish.help': 'Their downloads go on.',
     'batch.cancel.cancel': 'cancel them too',
-    'batch.cancel.cancel.help': 'Their downloads stop at once. One that is installing already may still finish.',
+    'batch.cancel.cancel.help':
+        'Their downloads stop at once. One that is installing already may still finish.',
     'batch.cancel.done': 'Batch {batch} is cancelled.',
 
     'batch.form.title': 'Batch upgrade firmware of {product}',
@@ -428,7 +477,8 @@ export default {
     'batch.how.help': 'Who is in which stage is drawn by lot: a fair sample of the fleet.',
     way: 'Stages',
     'way.careful': 'Carefully',
-    'way.careful.help': 'A few devices first, then more; each stage is watched for an hour before the next one opens.',
+    'way.careful.help':
+        'A few devices first, then more; each stage is watched for an hour before the next one opens.',
     'way.quick': 'In stages, without waiting',
     'way.quick.help': 'The same stages; the next one opens as soon as 90 % of one have succeeded.',
     'way.once': 'All at once',
@@ -489,21 +539,37 @@ export default {
     'batch.downgrade': 'Also where a newer version runs',
     'batch.downgrade.help': 'Otherwise such devices are left out.',
     'batch.go': {one: 'Upgrade {n} device…', other: 'Upgrade {n} devices…'},
-    'batch.go.later': {one: 'Schedule upgrade of {n} device…', other: 'Schedule upgrade of {n} devices…'},
+    'batch.go.later': {
+        one: 'Schedule upgrade of {n} device…',
+        other: 'Schedule upgrade of {n} devices…',
+    },
     'batch.go.continuous': 'Start the sweep…',
     'batch.go.plain': 'Upgrade…',
-    'batch.confirm.title': {one: 'Upgrade {n} device to {version}?', other: 'Upgrade {n} devices to {version}?'},
-    'batch.confirm.text': {one: '{n} device of {product} is to run {version}.', other: '{n} devices of {product} are to run {version}.'},
+    'batch.confirm.title': {
+        one: 'Upgrade {n} device to {version}?',
+        other: 'Upgrade {n} devices to {version}?',
+    },
+    'batch.confirm.text': {
+        one: '{n} device of {product} is to run {version}.',
+        other: '{n} devices of {product} are to run {version}.',
+    },
     'batch.confirm.stages': 'They go in {n} stages; a stage that fails stops the rest.',
     'batch.confirm.once': 'They go all at once, without stages.',
-    'batch.confirm.continuous': 'Devices that come to match later are taken too, until you cancel it.',
+    'batch.confirm.continuous':
+        'Devices that come to match later are taken too, until you cancel it.',
     'batch.confirm.now': 'It begins now.',
     'batch.confirm.later': 'It begins at {time}.',
     'batch.confirm.action': 'Start upgrade',
-    'batch.created': {one: 'Batch {batch} is made, for {n} device.', other: 'Batch {batch} is made, for {n} devices.'},
+    'batch.created': {
+        one: 'Batch {batch} is made, for {n} device.',
+        other: 'Batch {batch} is made, for {n} devices.',
+    },
     'dry.title': 'Dry run',
     'dry.again': 'Run again',
-    'dry.sentence': {one: '{n} device would be upgraded to {version}.', other: '{n} devices would be upgraded to {version}.'},
+    'dry.sentence': {
+        one: '{n} device would be upgraded to {version}.',
+        other: '{n} devices would be upgraded to {version}.',
+    },
     'dry.matched': {one: '{n} device matches.', other: '{n} devices match.'},
     'dry.excluded': 'Left out',
     'dry.nobody': 'No device matches. Choose other versions, or loosen the filters.',
@@ -550,7 +616,8 @@ export default {
     'system.keys': 'Signing keys',
     'system.require': 'Signature required',
     'backup.title': 'Back up the database',
-    'backup.text': 'A consistent copy is written to the server\'s backup folder while everything goes on. Nothing is changed.',
+    'backup.text':
+        "A consistent copy is written to the server's backup folder while everything goes on. Nothing is changed.",
     'backup.action': 'Back up',
     'backup.done': '{size} were written to {path}.',
 };

@@ -16,30 +16,66 @@ const ACTIONS = [...ADMIN, ...OPERATOR].filter((name) => name !== 'listAudit').s
 const GOOD = 'ok';
 
 const columns = [
-    {key: 'at', label: t('audit.at'), cell: (row) => h('time', {datetime: new Date(row.at).toISOString()}, moment(row.at))},
+    {
+        key: 'at',
+        label: t('audit.at'),
+        cell: (row) => h('time', {datetime: new Date(row.at).toISOString()}, moment(row.at)),
+    },
     {key: 'user', label: t('audit.user'), kind: 'main', cell: (row) => row.user},
     {key: 'command', label: t('audit.action'), cell: (row) => h('code', row.command)},
-    {key: 'target', label: t('audit.target'), kind: 'wide', cell: (row) => row.target ?? h('span.faint', '–')},
-    {key: 'code', label: t('audit.code'), cell: (row) => [h(`span.tag.${row.code === GOOD ? 'good' : 'bad'}`, word('code', row.code)), row.count > 1 && h('span.faint', ` ×${row.count}`)]},
+    {
+        key: 'target',
+        label: t('audit.target'),
+        kind: 'wide',
+        cell: (row) => row.target ?? h('span.faint', '–'),
+    },
+    {
+        key: 'code',
+        label: t('audit.code'),
+        cell: (row) => [
+            h(`span.tag.${row.code === GOOD ? 'good' : 'bad'}`, word('code', row.code)),
+            row.count > 1 && h('span.faint', ` ×${row.count}`),
+        ],
+    },
     {key: 'client', label: t('audit.client'), kind: 'minor', cell: (row) => row.client},
 ];
 
 export function auditView(page, _params, query) {
     if (!can('listAudit')) {
-        fill(page.place, heading({title: t('nav.audit')}), empty('audit', t('audit.forbidden'), t('audit.forbidden.text')));
+        fill(
+            page.place,
+            heading({title: t('nav.audit')}),
+            empty('audit', t('audit.forbidden'), t('audit.forbidden.text')),
+        );
         return;
     }
     let timer;
     const fields = {
-        user: textField({label: t('audit.user'), type: 'search', value: query.user ?? '', on: {input: () => {
-            clearTimeout(timer);
-            timer = setTimeout(changed, TYPING_MS);
-        }}}),
-        action: selectField({label: t('audit.action'), options: [['', t('filter.any')], ...ACTIONS.map((name) => [name, name])], value: query.action ?? '', on: {change: () => changed()}}),
+        user: textField({
+            label: t('audit.user'),
+            type: 'search',
+            value: query.user ?? '',
+            on: {
+                input: () => {
+                    clearTimeout(timer);
+                    timer = setTimeout(changed, TYPING_MS);
+                },
+            },
+        }),
+        action: selectField({
+            label: t('audit.action'),
+            options: [['', t('filter.any')], ...ACTIONS.map((name) => [name, name])],
+            value: query.action ?? '',
+            on: {change: () => changed()},
+        }),
         since: momentField({label: t('audit.since'), on: {change: () => changed()}}),
     };
     function filters() {
-        return {...(fields.user.value && {user: fields.user.value}), ...(fields.action.value && {action: fields.action.value}), ...(fields.since.moment && {since: fields.since.moment})};
+        return {
+            ...(fields.user.value && {user: fields.user.value}),
+            ...(fields.action.value && {action: fields.action.value}),
+            ...(fields.since.moment && {since: fields.since.moment}),
+        };
     }
     function changed() {
         replaceQuery({user: fields.user.value, action: fields.action.value});
@@ -47,12 +83,22 @@ export function auditView(page, _params, query) {
     }
     const rows = table({label: t('nav.audit'), rowKey: (row) => row.key, columns});
     const list = pagedList(page, {
-        command: 'listAudit', key: 'entries', filters,
+        command: 'listAudit',
+        key: 'entries',
+        filters,
         table: {...rows, update: (entries) => rows.update(numbered(entries))},
         none: () => empty('audit', t('audit.none'), t('audit.none.text')),
     });
-    fill(page.place, heading({title: t('nav.audit')}),
-        h('div.filters', {role: 'search', 'aria-label': t('filter.label')}, Object.values(fields).map(({node}) => node)), list.node);
+    fill(
+        page.place,
+        heading({title: t('nav.audit')}),
+        h(
+            'div.filters',
+            {role: 'search', 'aria-label': t('filter.label')},
+            Object.values(fields).map(({node}) => node),
+        ),
+        list.node,
+    );
 }
 
 // Entries have no number of their own; equal ones are told apart by their place.

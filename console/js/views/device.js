@@ -25,21 +25,59 @@ const GOOD = new Set(['no_task']);
 
 function explanation(why) {
     const kind = BAD.has(why.reason) ? 'bad' : GOOD.has(why.reason) ? 'good' : 'info';
-    return h(`div.card.explain.${kind}`, {role: 'status'}, icon(kind === 'bad' ? 'alert' : kind === 'good' ? 'check' : 'info'),
-        h('div', h('p', why.sentence), (why.task || why.batch) && h('p.links',
-            why.task && h('a', {href: link(['tasks', why.task])}, t('task.name', {task: String(why.task)})),
-            why.batch && h('a', {href: link(['batches', why.batch])}, t('batch.number', {batch: String(why.batch)})))));
+    return h(
+        `div.card.explain.${kind}`,
+        {role: 'status'},
+        icon(kind === 'bad' ? 'alert' : kind === 'good' ? 'check' : 'info'),
+        h(
+            'div',
+            h('p', why.sentence),
+            (why.task || why.batch) &&
+                h(
+                    'p.links',
+                    why.task &&
+                        h(
+                            'a',
+                            {href: link(['tasks', why.task])},
+                            t('task.name', {task: String(why.task)}),
+                        ),
+                    why.batch &&
+                        h(
+                            'a',
+                            {href: link(['batches', why.batch])},
+                            t('batch.number', {batch: String(why.batch)}),
+                        ),
+                ),
+        ),
+    );
 }
 
 function edit(device, reload) {
     const fields = {
-        description: textField({label: optional(t('description')), hint: t('description.rule'), value: device.description, maxlength: '256'}),
-        tags: textField({label: optional(t('tags')), hint: t('tags.rule'), value: device.tags.join(' ')}),
+        description: textField({
+            label: optional(t('description')),
+            hint: t('description.rule'),
+            value: device.description,
+            maxlength: '256',
+        }),
+        tags: textField({
+            label: optional(t('tags')),
+            hint: t('tags.rule'),
+            value: device.tags.join(' '),
+        }),
     };
     formDialog({
-        title: t('device.edit.title', {name: device.device}), action: t('save'), fields, content: Object.values(fields).map(({node}) => node),
+        title: t('device.edit.title', {name: device.device}),
+        action: t('save'),
+        fields,
+        content: Object.values(fields).map(({node}) => node),
         submit: async () => {
-            await call('updateDevice', {product: device.product, device: device.device, description: fields.description.value, tags: tagsOf(fields.tags.value)});
+            await call('updateDevice', {
+                product: device.product,
+                device: device.device,
+                description: fields.description.value,
+                tags: tagsOf(fields.tags.value),
+            });
             done(t('saved'));
             reload();
         },
@@ -58,7 +96,8 @@ async function hold(device, on, reload) {
 
 function remove(device) {
     confirmDialog({
-        title: t('device.delete.title', {name: device.device}), action: t('device.delete'),
+        title: t('device.delete.title', {name: device.device}),
+        action: t('device.delete'),
         text: t('device.delete.text', {name: device.device, product: device.product}),
         submit: async () => {
             await call('deleteDevice', {product: device.product, device: device.device});
@@ -69,10 +108,13 @@ function remove(device) {
 }
 
 function actionsOf(device, reload) {
-    const button = (command, words, act, kind = '') => can(command) && h(`button${kind}`, {type: 'button', on: {click: act}}, words);
+    const button = (command, words, act, kind = '') =>
+        can(command) && h(`button${kind}`, {type: 'button', on: {click: act}}, words);
     return [
         button('updateDevice', t('edit'), () => edit(device, reload)),
-        button('updateDevice', t(device.hold ? 'device.release' : 'device.hold'), () => hold(device, !device.hold, reload)),
+        button('updateDevice', t(device.hold ? 'device.release' : 'device.hold'), () =>
+            hold(device, !device.hold, reload),
+        ),
         button('deleteDevice', t('delete'), () => remove(device), '.danger-quiet'),
         button('upgradeDevice', t('upgrade.one'), () => upgradeOne(device, reload), '.primary'),
     ];
@@ -80,12 +122,18 @@ function actionsOf(device, reload) {
 
 function factsOf(device) {
     return facts([
-        [t('device.version'), device.version ? h('span.version', device.version) : t('device.no_version')],
+        [
+            t('device.version'),
+            device.version ? h('span.version', device.version) : t('device.no_version'),
+        ],
         [t('device.reported'), ago(device.versionReportedAt)],
         [t('device.connection'), onlineMark(device.online)],
         [t('device.seen'), ago(device.lastSeenAt)],
         [t('device.task'), lastTask(device.task)],
-        [t('device.upgrades'), device.hold ? h('span.tag.warn', t('device.held')) : t('device.not_held')],
+        [
+            t('device.upgrades'),
+            device.hold ? h('span.tag.warn', t('device.held')) : t('device.not_held'),
+        ],
         [t('tags'), device.tags.length ? tags(device.tags) : h('span.faint', '–')],
         [t('description'), device.description || h('span.faint', '–')],
         [t('created'), ago(device.createdAt)],
@@ -93,12 +141,29 @@ function factsOf(device) {
 }
 
 function history(rows, more) {
-    return rows.length === 0 ? h('p.faint', t('device.no_history'))
-        : h('ol.history', rows.map((row) => h('li', h('span.version', row.version), h('time', {datetime: new Date(row.at).toISOString()}, moment(row.at)))), more && h('li.faint', t('more.older')));
+    return rows.length === 0
+        ? h('p.faint', t('device.no_history'))
+        : h(
+              'ol.history',
+              rows.map((row) =>
+                  h(
+                      'li',
+                      h('span.version', row.version),
+                      h('time', {datetime: new Date(row.at).toISOString()}, moment(row.at)),
+                  ),
+              ),
+              more && h('li.faint', t('more.older')),
+          );
 }
 
 async function read(at, signal) {
-    const [{device}, why] = await callAll([['getDevice', at], ['explainDevice', at]], signal);
+    const [{device}, why] = await callAll(
+        [
+            ['getDevice', at],
+            ['explainDevice', at],
+        ],
+        signal,
+    );
     const versions = await readPage('listDeviceHistory', 'versions', at, {limit: HISTORY, signal});
     return {device, why, versions};
 }
@@ -109,23 +174,43 @@ export function deviceView(page, {product, device: name}) {
     const top = h('div');
     const older = h('section.card');
     const tasks = taskList(page, {
-        filters: () => at, show: {device: false}, limit: 20,
+        filters: () => at,
+        show: {device: false},
+        limit: 20,
         none: () => empty('upgrade', t('device.no_tasks'), t('device.no_tasks.text')),
     });
 
-    fill(page.place,
-        heading({title: name, crumbs: [[t('nav.products'), link(['products'])], [product, link(['products', product, 'firmware'])], [t('tab.devices'), link(['products', product, 'devices'])]], actions}),
-        top, h('section', h('h2', t('device.tasks')), tasks.node));
+    fill(
+        page.place,
+        heading({
+            title: name,
+            crumbs: [
+                [t('nav.products'), link(['products'])],
+                [product, link(['products', product, 'firmware'])],
+                [t('tab.devices'), link(['products', product, 'devices'])],
+            ],
+            actions,
+        }),
+        top,
+        h('section', h('h2', t('device.tasks')), tasks.node),
+    );
     const watching = watch(page, {
         place: top,
         load: (signal) => read(at, signal),
         show: ({device, why, versions}) => {
-            fill(actions, actionsOf(device, () => {
-                watching.reload();
-                tasks.soon();
-            }));
+            fill(
+                actions,
+                actionsOf(device, () => {
+                    watching.reload();
+                    tasks.soon();
+                }),
+            );
             fill(older, h('h2', t('device.history')), history(versions.rows, versions.next));
-            fill(top, explanation(why), h('div.columns', h('section.card', h('h2', t('details')), factsOf(device)), older));
+            fill(
+                top,
+                explanation(why),
+                h('div.columns', h('section.card', h('h2', t('details')), factsOf(device)), older),
+            );
         },
         wants: (event) => event.type === 'batch' || event.device === name,
     });

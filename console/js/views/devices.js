@@ -16,15 +16,27 @@ export const tagsOf = (text) => [...new Set(text.split(/[\s,]+/).filter(Boolean)
 
 function addDevice(product, reload) {
     const fields = {
-        device: textField({label: t('device.name'), hint: t('device.rule'), required: true, maxlength: '48'}),
+        device: textField({
+            label: t('device.name'),
+            hint: t('device.rule'),
+            required: true,
+            maxlength: '48',
+        }),
         description: textField({label: optional(t('description')), maxlength: '256'}),
         tags: textField({label: optional(t('tags')), hint: t('tags.rule')}),
     };
     formDialog({
-        title: t('device.add'), action: t('device.add'), fields,
+        title: t('device.add'),
+        action: t('device.add'),
+        fields,
         content: [h('p.hint', t('device.add.text')), Object.values(fields).map(({node}) => node)],
         submit: async () => {
-            await call('createDevice', {product, device: fields.device.value, description: fields.description.value, tags: tagsOf(fields.tags.value)});
+            await call('createDevice', {
+                product,
+                device: fields.device.value,
+                description: fields.description.value,
+                tags: tagsOf(fields.tags.value),
+            });
             done(t('device.added', {name: fields.device.value}));
             reload();
         },
@@ -32,9 +44,19 @@ function addDevice(product, reload) {
 }
 
 export function devicesView(page, {product}, query) {
-    const add = can('createDevice') && h('button', {type: 'button', on: {click: () => addDevice(product, () => list.reload())}}, icon('plus'), t('device.add'));
+    const add =
+        can('createDevice') &&
+        h(
+            'button',
+            {type: 'button', on: {click: () => addDevice(product, () => list.reload())}},
+            icon('plus'),
+            t('device.add'),
+        );
     rememberProduct(product);
     const body = productFrame(page, product, 'devices', [add]);
-    const list = deviceList(page, product, {query, actions: (row) => upgradeButton(row, () => list.reload())});
+    const list = deviceList(page, product, {
+        query,
+        actions: (row) => upgradeButton(row, () => list.reload()),
+    });
     fill(body, list.node);
 }

@@ -15,7 +15,11 @@ import {done, failed} from '../components/toast.js';
 const VERSION = /^[A-Za-z0-9._-]{1,32}$/;
 const NAME = /^[^/]{1,128}\.(bin|tar|gz|zip)$/i;
 // Where an archive says what it is: offset and bytes, by extension.
-const MAGIC = {gz: [0, [0x1f, 0x8b]], zip: [0, [0x50, 0x4b]], tar: [257, [0x75, 0x73, 0x74, 0x61, 0x72]]};
+const MAGIC = {
+    gz: [0, [0x1f, 0x8b]],
+    zip: [0, [0x50, 0x4b]],
+    tar: [257, [0x75, 0x73, 0x74, 0x61, 0x72]],
+};
 const HEAD = 512;
 
 async function looksRight(file) {
@@ -58,8 +62,20 @@ function makeRules(info, count) {
 function dropZone(onFile) {
     const id = newId('file');
     const words = h('span', t('firmware.drop'));
-    const input = h('input.sr', {id, type: 'file', accept: '.bin,.tar,.gz,.zip', 'aria-label': t('firmware.file'), on: {change: () => input.files[0] && take(input.files[0])}});
-    const zone = h('label.drop', {for: id}, icon('upgrade'), words, h('span.faint', t('firmware.choose')));
+    const input = h('input.sr', {
+        id,
+        type: 'file',
+        accept: '.bin,.tar,.gz,.zip',
+        'aria-label': t('firmware.file'),
+        on: {change: () => input.files[0] && take(input.files[0])},
+    });
+    const zone = h(
+        'label.drop',
+        {for: id},
+        icon('upgrade'),
+        words,
+        h('span.faint', t('firmware.choose')),
+    );
     const hover = (on) => (event) => {
         event.preventDefault();
         zone.classList.toggle('over', on);
@@ -84,10 +100,25 @@ function dropZone(onFile) {
 
 function makeFields(info, onVersion) {
     return {
-        version: textField({label: t('firmware.version'), maxlength: '32', required: true, on: {input: onVersion}}),
+        version: textField({
+            label: t('firmware.version'),
+            maxlength: '32',
+            required: true,
+            on: {input: onVersion},
+        }),
         description: textField({label: optional(t('description')), maxlength: '256'}),
-        order: textField({label: optional(t('firmware.order')), hint: t('firmware.order.help'), inputmode: 'numeric', pattern: '-?[0-9]+'}),
-        signature: textField({label: info.requireSignature ? t('firmware.signature') : optional(t('firmware.signature')), hint: t('firmware.signature.help')}),
+        order: textField({
+            label: optional(t('firmware.order')),
+            hint: t('firmware.order.help'),
+            inputmode: 'numeric',
+            pattern: '-?[0-9]+',
+        }),
+        signature: textField({
+            label: info.requireSignature
+                ? t('firmware.signature')
+                : optional(t('firmware.signature')),
+            hint: t('firmware.signature.help'),
+        }),
     };
 }
 
@@ -95,9 +126,20 @@ function makeFields(info, onVersion) {
 async function send(request, file, {signal, say}) {
     const digest = await sha256(file);
     signal.throwIfAborted();
-    const announced = await call('addFirmware', {...request, filename: file.name, size: file.size, sha256: digest}, signal);
+    const announced = await call(
+        'addFirmware',
+        {...request, filename: file.name, size: file.size, sha256: digest},
+        signal,
+    );
     try {
-        await upload(announced.upload, file, announced.offset, {signal, onProgress: (at) => say((at / file.size) * 100, t('firmware.sent', {at: bytes(at), all: bytes(file.size)}))});
+        await upload(announced.upload, file, announced.offset, {
+            signal,
+            onProgress: (at) =>
+                say(
+                    (at / file.size) * 100,
+                    t('firmware.sent', {at: bytes(at), all: bytes(file.size)}),
+                ),
+        });
         say(100, t('firmware.checking'));
         return await call('commitFirmware', {upload: announced.upload}, signal);
     } catch (error) {
@@ -161,7 +203,12 @@ function open(product, count, info, onAdded) {
         judge('version', VERSION.test(fields.version.value));
         const broken = Object.keys(rules).find((name) => kept[name] === false);
         if (broken) {
-            throw new Error(t(`rule.${broken}.broken`, {size: bytes(info.maxFirmwareSize), n: info.maxFirmwarePerProduct}));
+            throw new Error(
+                t(`rule.${broken}.broken`, {
+                    size: bytes(info.maxFirmwareSize),
+                    n: info.maxFirmwarePerProduct,
+                }),
+            );
         }
         say(0, t('firmware.digesting'));
         try {
@@ -176,13 +223,28 @@ function open(product, count, info, onAdded) {
 
     rules.count.set(kept.count);
     formDialog({
-        title: t('firmware.add.title', {product}), action: t('firmware.upload'), wide: true, fields, submit,
+        title: t('firmware.add.title', {product}),
+        action: t('firmware.upload'),
+        wide: true,
+        fields,
+        submit,
         onClose: () => ending.abort(),
         content: [
-            dropZone(takeFile), fields.version.node,
-            h('ul.rules', {'aria-label': t('rules')}, Object.values(rules).map(({node}) => node)),
+            dropZone(takeFile),
+            fields.version.node,
+            h(
+                'ul.rules',
+                {'aria-label': t('rules')},
+                Object.values(rules).map(({node}) => node),
+            ),
             fields.description.node,
-            h('details', {open: Boolean(info.requireSignature)}, h('summary', t('firmware.more')), fields.order.node, fields.signature.node),
+            h(
+                'details',
+                {open: Boolean(info.requireSignature)},
+                h('summary', t('firmware.more')),
+                fields.order.node,
+                fields.signature.node,
+            ),
             state,
         ],
     });
@@ -195,4 +257,3 @@ export async function addFirmware(product, count, onAdded) {
         failed(error);
     }
 }
-

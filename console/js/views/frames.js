@@ -15,11 +15,20 @@ export const ALL = '*'; // in addresses; no product has that name
 // Gives the place below the tabs.
 export function productFrame(page, product, tab, actions = []) {
     const body = h('section.tab-body', {'aria-label': t(`tab.${tab}`)});
-    fill(page.place,
+    fill(
+        page.place,
         heading({title: product, crumbs: [[t('nav.products'), link(['products'])]], actions}),
-        tabs(t('tabs.product'), ['firmware', 'devices', 'versions'].map((name) =>
-            [name, t(`tab.${name}`), link(['products', product, name])]), tab),
-        body);
+        tabs(
+            t('tabs.product'),
+            ['firmware', 'devices', 'versions'].map((name) => [
+                name,
+                t(`tab.${name}`),
+                link(['products', product, name]),
+            ]),
+            tab,
+        ),
+        body,
+    );
     return body;
 }
 
@@ -33,28 +42,50 @@ function productSelect(page, product, tab) {
     const holder = h('div.product-select');
     const show = (names) => {
         const every = tab === 'upgrade' ? [] : [[ALL, t('upgrade.all')]];
-        const field = selectField({label: t('product'), options: [...every, ...names.map((name) => [name, name])], value: product,
-            on: {change: (event) => go(['upgrade', event.target.value, tab === 'upgrade' ? 'devices' : tab])}});
+        const field = selectField({
+            label: t('product'),
+            options: [...every, ...names.map((name) => [name, name])],
+            value: product,
+            on: {
+                change: (event) =>
+                    go(['upgrade', event.target.value, tab === 'upgrade' ? 'devices' : tab]),
+            },
+        });
         fill(holder, field.node);
     };
     show(product === ALL ? [] : [product]);
-    allProducts(page.signal).then((rows) => {
-        const names = rows.map((row) => row.product);
-        show(product === ALL || names.includes(product) ? names : [product, ...names]);
-    }, () => {});
+    allProducts(page.signal).then(
+        (rows) => {
+            const names = rows.map((row) => row.product);
+            show(product === ALL || names.includes(product) ? names : [product, ...names]);
+        },
+        () => {},
+    );
     return holder;
 }
 
 export function upgradeFrame(page, product, tab) {
     const body = h('section.tab-body', {'aria-label': t(`tab.${tab}`)});
     rememberProduct(product);
-    const places = [['upgrade', 'devices'], ['tasks', 'tasks'], ['batches', 'batches']]
-        .filter(([name]) => product !== ALL || name !== 'upgrade');
-    fill(page.place,
+    const places = [
+        ['upgrade', 'devices'],
+        ['tasks', 'tasks'],
+        ['batches', 'batches'],
+    ].filter(([name]) => product !== ALL || name !== 'upgrade');
+    fill(
+        page.place,
         heading({title: t('nav.upgrade'), actions: productSelect(page, product, tab)}),
-        tabs(t('tabs.upgrade'), places.map(([name, path]) =>
-            [name, t(`tab.${name}`), link(['upgrade', product, path])]), tab),
-        body);
+        tabs(
+            t('tabs.upgrade'),
+            places.map(([name, path]) => [
+                name,
+                t(`tab.${name}`),
+                link(['upgrade', product, path]),
+            ]),
+            tab,
+        ),
+        body,
+    );
     return body;
 }
 

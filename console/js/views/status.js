@@ -22,37 +22,70 @@ function chips(choose) {
     return {
         node,
         show(counts, current) {
-            fill(node, STATUSES.map((status) => h(`button.chip.s-${status}`, {
-                type: 'button', 'aria-pressed': String(status === current), on: {click: () => choose(status === current ? '' : status)},
-            }, word('status', status), counts && h('b', t('n', {n: counts[status] ?? 0})))));
+            fill(
+                node,
+                STATUSES.map((status) =>
+                    h(
+                        `button.chip.s-${status}`,
+                        {
+                            type: 'button',
+                            'aria-pressed': String(status === current),
+                            on: {click: () => choose(status === current ? '' : status)},
+                        },
+                        word('status', status),
+                        counts && h('b', t('n', {n: counts[status] ?? 0})),
+                    ),
+                ),
+            );
         },
     };
 }
 
 function versionSelect(page, product, value, changed) {
-    const field = selectField({label: t('task.target'), options: [['', t('filter.any_version')], ...(value ? [[value, value]] : [])], value: value ?? '', on: {change: changed}});
+    const field = selectField({
+        label: t('task.target'),
+        options: [['', t('filter.any_version')], ...(value ? [[value, value]] : [])],
+        value: value ?? '',
+        on: {change: changed},
+    });
     if (product !== ALL) {
-        firmwareOf(product, page.signal).then((firmware) => {
-            const names = firmware.map(({version}) => version);
-            const present = field.value;
-            fill(field.control, h('option', {value: ''}, t('filter.any_version')),
-                [...new Set([...names, ...(present ? [present] : [])])].map((name) => h('option', {value: name}, name)));
-            field.value = present;
-        }, () => {});
+        firmwareOf(product, page.signal).then(
+            (firmware) => {
+                const names = firmware.map(({version}) => version);
+                const present = field.value;
+                fill(
+                    field.control,
+                    h('option', {value: ''}, t('filter.any_version')),
+                    [...new Set([...names, ...(present ? [present] : [])])].map((name) =>
+                        h('option', {value: name}, name),
+                    ),
+                );
+                field.value = present;
+            },
+            () => {},
+        );
     }
     return field;
 }
 
 function deviceField(value, changed) {
     let timer;
-    const field = textField({label: t('device'), type: 'search', value, placeholder: t('filter.whole_name'), on: {input: () => {
-        clearTimeout(timer);
-        const good = NAME.test(field.value);
-        field.setError(good ? '' : t('device.rule'));
-        if (good) {
-            timer = setTimeout(changed, TYPING_MS);
-        }
-    }}});
+    const field = textField({
+        label: t('device'),
+        type: 'search',
+        value,
+        placeholder: t('filter.whole_name'),
+        on: {
+            input: () => {
+                clearTimeout(timer);
+                const good = NAME.test(field.value);
+                field.setError(good ? '' : t('device.rule'));
+                if (good) {
+                    timer = setTimeout(changed, TYPING_MS);
+                }
+            },
+        },
+    });
     return field;
 }
 
@@ -60,7 +93,10 @@ export function statusView(page, {product}, query) {
     const every = product === ALL;
     const state = {status: query.status ?? '', batch: query.batch ?? ''};
     let counts = null;
-    const fields = {version: versionSelect(page, product, query.version, () => changed()), device: deviceField(query.device ?? '', () => changed())};
+    const fields = {
+        version: versionSelect(page, product, query.version, () => changed()),
+        device: deviceField(query.device ?? '', () => changed()),
+    };
     const bar = chips((status) => {
         state.status = status;
         changed();
@@ -68,10 +104,20 @@ export function statusView(page, {product}, query) {
     const batchTag = h('div');
     const body = upgradeFrame(page, product, 'tasks');
 
-    const asked = () => ({...state, version: fields.version.value, device: every ? '' : fields.device.value});
+    const asked = () => ({
+        ...state,
+        version: fields.version.value,
+        device: every ? '' : fields.device.value,
+    });
     function filters() {
         const {status, batch, version, device} = asked();
-        return {...(!every && {product}), ...(status && {status}), ...(batch && {batch: Number(batch)}), ...(version && {version}), ...(device && {device})};
+        return {
+            ...(!every && {product}),
+            ...(status && {status}),
+            ...(batch && {batch: Number(batch)}),
+            ...(version && {version}),
+            ...(device && {device}),
+        };
     }
 
     function changed() {
@@ -82,11 +128,34 @@ export function statusView(page, {product}, query) {
     }
 
     function showBatch() {
-        fill(batchTag, state.batch && h('p.filter-tag', t('status.of_batch'), ' ', h('a', {href: link(['batches', state.batch])}, t('batch.number', {batch: state.batch})),
-            h('button.icon-button.small', {type: 'button', 'aria-label': t('filter.clear'), on: {click: () => {
-                state.batch = '';
-                changed();
-            }}}, icon('close'))));
+        fill(
+            batchTag,
+            state.batch &&
+                h(
+                    'p.filter-tag',
+                    t('status.of_batch'),
+                    ' ',
+                    h(
+                        'a',
+                        {href: link(['batches', state.batch])},
+                        t('batch.number', {batch: state.batch}),
+                    ),
+                    h(
+                        'button.icon-button.small',
+                        {
+                            type: 'button',
+                            'aria-label': t('filter.clear'),
+                            on: {
+                                click: () => {
+                                    state.batch = '';
+                                    changed();
+                                },
+                            },
+                        },
+                        icon('close'),
+                    ),
+                ),
+        );
     }
 
     function clear() {
@@ -99,16 +168,28 @@ export function statusView(page, {product}, query) {
 
     function none() {
         if (Object.values(asked()).some(Boolean)) {
-            return empty('search', t('tasks.no_match'), t('tasks.no_match.text'), h('button', {type: 'button', on: {click: clear}}, t('filter.clear')));
+            return empty(
+                'search',
+                t('tasks.no_match'),
+                t('tasks.no_match.text'),
+                h('button', {type: 'button', on: {click: clear}}, t('filter.clear')),
+            );
         }
-        return empty('upgrade', t('tasks.none'), t('tasks.none.text'), !every && h('a.button', {href: link(['upgrade', product, 'devices'])}, t('tab.upgrade')));
+        return empty(
+            'upgrade',
+            t('tasks.none'),
+            t('tasks.none.text'),
+            !every &&
+                h('a.button', {href: link(['upgrade', product, 'devices'])}, t('tab.upgrade')),
+        );
     }
 
     const list = taskList(page, {filters, none, show: {product: every}});
     if (!every || state.batch) {
         watch(page, {
             place: h('div'),
-            load: (signal) => call('getStats', state.batch ? {batch: Number(state.batch)} : {product}, signal),
+            load: (signal) =>
+                call('getStats', state.batch ? {batch: Number(state.batch)} : {product}, signal),
             show: ({statuses}) => {
                 counts = statuses;
                 bar.show(counts, state.status);
@@ -118,5 +199,16 @@ export function statusView(page, {product}, query) {
     }
     bar.show(counts, state.status);
     showBatch();
-    fill(body, bar.node, h('div.filters', {role: 'search', 'aria-label': t('filter.label')}, fields.version.node, !every && fields.device.node, batchTag), list.node);
+    fill(
+        body,
+        bar.node,
+        h(
+            'div.filters',
+            {role: 'search', 'aria-label': t('filter.label')},
+            fields.version.node,
+            !every && fields.device.node,
+            batchTag,
+        ),
+        list.node,
+    );
 }

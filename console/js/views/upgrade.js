@@ -19,12 +19,22 @@ export function upgradeStart(page) {
         load: (signal) => allProducts(signal),
         show: (rows) => {
             const last = rows.find(({product}) => product === rememberedProduct());
-            const {product} = last ?? rows.reduce((best, row) => (row.devices > (best.devices ?? -1) ? row : best), {});
+            const {product} =
+                last ??
+                rows.reduce((best, row) => (row.devices > (best.devices ?? -1) ? row : best), {});
             if (product) {
                 location.replace(link(['upgrade', product, 'devices']));
                 return;
             }
-            fill(place, empty('products', t('products.none'), t('upgrade.no_products'), h('a.button', {href: link(['products'])}, t('nav.products'))));
+            fill(
+                place,
+                empty(
+                    'products',
+                    t('products.none'),
+                    t('upgrade.no_products'),
+                    h('a.button', {href: link(['products'])}, t('nav.products')),
+                ),
+            );
         },
     });
 }
@@ -39,14 +49,20 @@ export function upgradeView(page, {product}, query) {
     const said = h('p.sum', {role: 'status'});
 
     function follow(filter, count) {
-        fill(tools, can('createBatch') && batchLink(product, batchQuery(filter), t('batch.upgrade')));
-        const words = filter.version ? t('upgrade.filtered', {n: count ?? 0, version: filter.version}) : t('upgrade.choose');
+        fill(
+            tools,
+            can('createBatch') && batchLink(product, batchQuery(filter), t('batch.upgrade')),
+        );
+        const words = filter.version
+            ? t('upgrade.filtered', {n: count ?? 0, version: filter.version})
+            : t('upgrade.choose');
         fill(said, count === undefined && filter.version ? '' : words);
     }
 
     const body = upgradeFrame(page, product, 'upgrade');
     const list = deviceList(page, product, {
-        query, onFilter: follow,
+        query,
+        onFilter: follow,
         actions: (row) => upgradeButton(row, () => list.reload()),
     });
     follow(list.filters(), undefined);
