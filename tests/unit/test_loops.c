@@ -22,52 +22,57 @@ static const struct script {
     const char *fields;
     const char *file;
 } scripts[OTA_COMMAND_COUNT] = {
-    [OTA_CMD_CREATE_PRODUCT] = {"\"product\":\"gate-of-the-garden\",\"description\":\"new\""},
-    [OTA_CMD_UPDATE_PRODUCT] = {"\"product\":\"lamp\",\"description\":\"changed\""},
-    [OTA_CMD_DELETE_PRODUCT] = {"\"product\":\"lamp\",\"force\":true"},
-    [OTA_CMD_LIST_PRODUCTS] = {"\"limit\":10"},
-    [OTA_CMD_ADD_FIRMWARE] = {"\"product\":\"door\",\"version\":\"7.0\",\"filename\":\"a.bin\","
-                              "\"size\":3,\"sha256\":\"" FIX_SHA256 "\""},
-    [OTA_CMD_UPLOAD_FIRMWARE_BLOCK] = {"\"upload\":3,\"offset\":3,\"data\":\"YWJj\""},
-    [OTA_CMD_COMMIT_FIRMWARE] = {"\"upload\":4"},
-    [OTA_CMD_ABORT_FIRMWARE] = {"\"upload\":5"},
-    [OTA_CMD_LIST_FIRMWARE] = {"\"product\":\"door\""},
-    [OTA_CMD_GET_FIRMWARE] = {"\"product\":\"door\",\"version\":\"2.0\""},
-    [OTA_CMD_DELETE_FIRMWARE] = {"\"product\":\"door\",\"version\":\"3.0\""},
-    [OTA_CMD_CREATE_DEVICE] = {"\"product\":\"door\",\"device\":\"new\",\"tags\":[\"a\",\"b\"],"
-                               "\"description\":\"in the cellar\""},
-    [OTA_CMD_UPDATE_DEVICE] = {"\"product\":\"door\",\"device\":\"d3\",\"tags\":[\"x\"],"
-                               "\"hold\":true"},
-    [OTA_CMD_DELETE_DEVICE] = {"\"product\":\"door\",\"device\":\"b5\""},
-    [OTA_CMD_GET_DEVICE] = {"\"product\":\"door\",\"device\":\"d1\""},
-    [OTA_CMD_LIST_DEVICES] = {"\"product\":\"door\",\"limit\":8"},
-    [OTA_CMD_LIST_DEVICE_HISTORY] = {"\"product\":\"door\",\"device\":\"d1\""},
-    [OTA_CMD_EXPLAIN_DEVICE] = {"\"product\":\"door\",\"device\":\"d3\""},
-    [OTA_CMD_LIST_VERSIONS] = {"\"product\":\"door\""},
-    [OTA_CMD_UPGRADE_DEVICE] = {"\"product\":\"door\",\"device\":\"d1\",\"version\":\"3.0\","
-                                "\"override\":true,\"retry\":{\"max\":1,\"delaySeconds\":30}"},
-    [OTA_CMD_LIST_TASKS] = {"\"product\":\"door\",\"limit\":5"},
-    [OTA_CMD_GET_TASK] = {"\"task\":3"},
-    [OTA_CMD_CANCEL_TASK] = {"\"task\":7"},
-    [OTA_CMD_RETRY_TASK] = {"\"task\":3"},
-    [OTA_CMD_CREATE_BATCH] = {"\"product\":\"door\",\"version\":\"3.0\",\"name\":\"autumn\","
-                              "\"target\":{\"fromVersions\":[\"1.0\"]},"
-                              "\"stages\":[{\"count\":1,\"minSuccessPercent\":90},"
-                              "{\"percent\":100}]"},
-    [OTA_CMD_ADD_BATCH_DEVICES] = {"\"batch\":2,\"devices\":[\"d5\",\"d6\"]"},
-    [OTA_CMD_START_BATCH] = {"\"batch\":2"},
-    [OTA_CMD_UPDATE_BATCH] = {"\"batch\":3,\"name\":\"winter\",\"maxInFlight\":7"},
-    [OTA_CMD_LIST_BATCHES] = {"\"product\":\"door\""},
-    [OTA_CMD_GET_BATCH] = {"\"batch\":3"},
-    [OTA_CMD_PAUSE_BATCH] = {"\"batch\":3"},
-    [OTA_CMD_RESUME_BATCH] = {"\"batch\":4"},
-    [OTA_CMD_ADVANCE_BATCH] = {"\"batch\":3"},
-    [OTA_CMD_CANCEL_BATCH] = {"\"batch\":3,\"running\":\"cancel\""},
-    [OTA_CMD_RETRY_BATCH] = {"\"batch\":1"},
-    [OTA_CMD_GET_STATS] = {"\"product\":\"door\""},
-    [OTA_CMD_LIST_AUDIT] = {"\"limit\":6"},
-    [OTA_CMD_BACKUP] = {"\"name\":\"copy.db\"", "copy.db"},
-    [OTA_CMD_GET_INFO] = {"\"correlationData\":\"c\""},
+    [OTA_CMD_CREATE_PRODUCT] = {.fields =
+                                    "\"product\":\"gate-of-the-garden\",\"description\":\"new\""},
+    [OTA_CMD_UPDATE_PRODUCT] = {.fields = "\"product\":\"lamp\",\"description\":\"changed\""},
+    [OTA_CMD_DELETE_PRODUCT] = {.fields = "\"product\":\"lamp\",\"force\":true"},
+    [OTA_CMD_LIST_PRODUCTS] = {.fields = "\"limit\":10"},
+    [OTA_CMD_ADD_FIRMWARE] = {.fields =
+                                  "\"product\":\"door\",\"version\":\"7.0\",\"filename\":\"a.bin\","
+                                  "\"size\":3,\"sha256\":\"" FIX_SHA256 "\""},
+    [OTA_CMD_UPLOAD_FIRMWARE_BLOCK] = {.fields = "\"upload\":3,\"offset\":3,\"data\":\"YWJj\""},
+    [OTA_CMD_COMMIT_FIRMWARE] = {.fields = "\"upload\":4"},
+    [OTA_CMD_ABORT_FIRMWARE] = {.fields = "\"upload\":5"},
+    [OTA_CMD_LIST_FIRMWARE] = {.fields = "\"product\":\"door\""},
+    [OTA_CMD_GET_FIRMWARE] = {.fields = "\"product\":\"door\",\"version\":\"2.0\""},
+    [OTA_CMD_DELETE_FIRMWARE] = {.fields = "\"product\":\"door\",\"version\":\"3.0\""},
+    [OTA_CMD_CREATE_DEVICE] = {.fields =
+                                   "\"product\":\"door\",\"device\":\"new\",\"tags\":[\"a\",\"b\"],"
+                                   "\"description\":\"in the cellar\""},
+    [OTA_CMD_UPDATE_DEVICE] = {.fields = "\"product\":\"door\",\"device\":\"d3\",\"tags\":[\"x\"],"
+                                         "\"hold\":true"},
+    [OTA_CMD_DELETE_DEVICE] = {.fields = "\"product\":\"door\",\"device\":\"b5\""},
+    [OTA_CMD_GET_DEVICE] = {.fields = "\"product\":\"door\",\"device\":\"d1\""},
+    [OTA_CMD_LIST_DEVICES] = {.fields = "\"product\":\"door\",\"limit\":8"},
+    [OTA_CMD_LIST_DEVICE_HISTORY] = {.fields = "\"product\":\"door\",\"device\":\"d1\""},
+    [OTA_CMD_EXPLAIN_DEVICE] = {.fields = "\"product\":\"door\",\"device\":\"d3\""},
+    [OTA_CMD_LIST_VERSIONS] = {.fields = "\"product\":\"door\""},
+    [OTA_CMD_UPGRADE_DEVICE] = {.fields =
+                                    "\"product\":\"door\",\"device\":\"d1\",\"version\":\"3.0\","
+                                    "\"override\":true,\"retry\":{\"max\":1,\"delaySeconds\":30}"},
+    [OTA_CMD_LIST_TASKS] = {.fields = "\"product\":\"door\",\"limit\":5"},
+    [OTA_CMD_GET_TASK] = {.fields = "\"task\":3"},
+    [OTA_CMD_CANCEL_TASK] = {.fields = "\"task\":7"},
+    [OTA_CMD_RETRY_TASK] = {.fields = "\"task\":3"},
+    [OTA_CMD_CREATE_BATCH] = {.fields =
+                                  "\"product\":\"door\",\"version\":\"3.0\",\"name\":\"autumn\","
+                                  "\"target\":{\"fromVersions\":[\"1.0\"]},"
+                                  "\"stages\":[{\"count\":1,\"minSuccessPercent\":90},"
+                                  "{\"percent\":100}]"},
+    [OTA_CMD_ADD_BATCH_DEVICES] = {.fields = "\"batch\":2,\"devices\":[\"d5\",\"d6\"]"},
+    [OTA_CMD_START_BATCH] = {.fields = "\"batch\":2"},
+    [OTA_CMD_UPDATE_BATCH] = {.fields = "\"batch\":3,\"name\":\"winter\",\"maxInFlight\":7"},
+    [OTA_CMD_LIST_BATCHES] = {.fields = "\"product\":\"door\""},
+    [OTA_CMD_GET_BATCH] = {.fields = "\"batch\":3"},
+    [OTA_CMD_PAUSE_BATCH] = {.fields = "\"batch\":3"},
+    [OTA_CMD_RESUME_BATCH] = {.fields = "\"batch\":4"},
+    [OTA_CMD_ADVANCE_BATCH] = {.fields = "\"batch\":3"},
+    [OTA_CMD_CANCEL_BATCH] = {.fields = "\"batch\":3,\"running\":\"cancel\""},
+    [OTA_CMD_RETRY_BATCH] = {.fields = "\"batch\":1"},
+    [OTA_CMD_GET_STATS] = {.fields = "\"product\":\"door\""},
+    [OTA_CMD_LIST_AUDIT] = {.fields = "\"limit\":6"},
+    [OTA_CMD_BACKUP] = {.fields = "\"name\":\"copy.db\"", .file = "copy.db"},
+    [OTA_CMD_GET_INFO] = {.fields = "\"correlationData\":\"c\""},
 };
 
 /* --- asking ----------------------------------------------------------------------------------- */
