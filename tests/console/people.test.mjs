@@ -167,15 +167,13 @@ test('hostile text in every field is text', async () => {
     await row(page, ' typed').waitFor();
     await visit(page, '/products/lamp/firmware');
     await page.getByRole('button', {name: 'Add Firmware'}).click();
-    await page
-        .getByLabel('Firmware file')
-        .setInputFiles([
-            {
-                name: '<img src=x onerror=window.hit=1>.bin',
-                mimeType: 'text/html',
-                buffer: Buffer.from('x'),
-            },
-        ]);
+    await page.getByLabel('Firmware file').setInputFiles([
+        {
+            name: '<img src=x onerror=window.hit=1>.bin',
+            mimeType: 'text/html',
+            buffer: Buffer.from('x'),
+        },
+    ]);
     await page.getByRole('dialog').getByLabel('Firmware version').fill('3.0.0');
     await page.getByRole('dialog').getByLabel('Description').fill(EVIL);
     await page.getByRole('button', {name: 'Upload firmware'}).click();
