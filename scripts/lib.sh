@@ -115,7 +115,7 @@ need_node_modules() {
     cmp -s "$OTA_ROOT/tests/console/package-lock.json" "$place/installed" && return
     mkdir -p "$place"
     cp "$OTA_ROOT"/tests/console/package{,-lock}.json "$place"
-    npm ci --prefix "$place" --ignore-scripts --no-audit --no-fund --loglevel=error
+    npm ci --prefix "$place" --ignore-scripts --no-audit --no-fund --loglevel=error || return
     cp "$place/package-lock.json" "$place/installed"
 }
 
