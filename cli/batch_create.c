@@ -218,7 +218,7 @@ static enum ota_exit walk(struct making *making, const char *unit, json_t *sum,
 
 static void show_trial(const struct making *making, const json_t *data)
 {
-    if (making->session->settings->json) {
+    if (ota_settings_json(making->session->settings)) {
         ota_render_json(data);
     } else {
         ota_batch_show_trial(making->fields, data);

@@ -114,8 +114,9 @@ static void print_advice(const json_t *batch)
     }
 }
 
-static void print_whole(const json_t *batch)
+static void print_whole(const json_t *data)
 {
+    const json_t *batch = json_object_get(data, "batch");
     static const char *const first[] = {"batch", "product", "version", "name", "mode"};
     static const char *const elsewhere[] = {
         "failed", /* "failures" are there, as the batch counts them */
@@ -149,10 +150,8 @@ enum ota_exit ota_batch_show_run(struct ota_session *session, const struct ota_j
     json_t *data = NULL;
     enum ota_exit rc =
         ota_session_call(session, job->verb.command->id, job->fields, &data, failure);
-    if (rc == OTA_EXIT_OK && session->settings->json) {
-        ota_render_json(data);
-    } else if (rc == OTA_EXIT_OK) {
-        print_whole(json_object_get(data, "batch"));
+    if (rc == OTA_EXIT_OK) {
+        ota_session_show(session, data, print_whole);
     }
     json_decref(data);
     return rc;

@@ -121,7 +121,7 @@ static enum ota_exit look(struct batch_watch *watch, const json_t *fields, bool 
                           struct ota_failure *failure)
 {
     json_t *data = NULL;
-    bool json = watch->session->settings->json;
+    bool json = ota_settings_json(watch->session->settings);
     enum ota_exit rc = ota_session_call(watch->session, OTA_CMD_GET_BATCH, fields, &data, failure);
     const json_t *batch = json_object_get(data, "batch");
     if (rc == OTA_EXIT_OK && !json) {
@@ -193,7 +193,7 @@ enum ota_exit ota_batch_watch_answer(struct ota_session *session, const struct o
     if (wanted) {
         return follow(session, job, ota_batch_number(batch, "batch"), failure);
     }
-    if (session->settings->json) {
+    if (ota_settings_json(session->settings)) {
         ota_render_json(data);
     } else {
         ota_batch_show_brief(batch);

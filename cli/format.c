@@ -333,6 +333,11 @@ void ota_format_value(const char *key, const json_t *value, const json_t *object
     put_plain(value, object, out, size);
 }
 
+bool ota_format_is_time(const char *key, const json_t *value)
+{
+    return json_is_integer(value) && (key_matches("at", key) || key_matches("*At", key));
+}
+
 bool ota_format_is_folded(const char *key, const json_t *object)
 {
     static const char *const folded[] = {"percent", "confirmation", "waitReason"};

@@ -42,6 +42,9 @@ void ota_format_value(const char *key, const json_t *value, const json_t *object
 /* Whether the key's value is already part of what the status of this object says. */
 bool ota_format_is_folded(const char *key, const json_t *object);
 
+/* Whether the value is a time in Unix milliseconds. */
+bool ota_format_is_time(const char *key, const json_t *value);
+
 /* "version reported at" for "versionReportedAt". */
 void ota_format_title(const char *key, char *out, size_t size);
 

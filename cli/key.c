@@ -57,7 +57,7 @@ enum ota_exit ota_key_create_run(struct ota_session *session, const struct ota_j
         return rc;
     }
     if (ota_signature_fingerprint(key, fingerprint)) {
-        print_created(name, fingerprint, session->settings->json);
+        print_created(name, fingerprint, ota_settings_json(session->settings));
     } else {
         rc = fail_fingerprint(failure);
     }
@@ -105,11 +105,11 @@ static enum ota_exit add_public(json_t *rows, const char *path, struct ota_failu
     return rc;
 }
 
-static void print_rows(const json_t *rows)
+static void print_keys(const json_t *data)
 {
     size_t i;
     const json_t *row;
-    json_array_foreach(rows, i, row)
+    json_array_foreach(json_object_get(data, "keys"), i, row)
     {
         (void)printf("%s  %s key\n", json_string_value(json_object_get(row, "fingerprint")),
                      json_string_value(json_object_get(row, "kind")));
@@ -124,10 +124,8 @@ enum ota_exit ota_key_show_run(struct ota_session *session, const struct ota_job
     json_t *rows = json_object_get(data, "keys");
     enum ota_exit rc =
         ota_secret_is(path) ? add_private(rows, path, failure) : add_public(rows, path, failure);
-    if (rc == OTA_EXIT_OK && session->settings->json) {
-        ota_render_json(data);
-    } else if (rc == OTA_EXIT_OK) {
-        print_rows(rows);
+    if (rc == OTA_EXIT_OK) {
+        ota_session_show(session, data, print_keys);
     }
     json_decref(data);
     return rc;

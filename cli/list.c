@@ -6,17 +6,18 @@
 #include <string.h>
 
 #include "batch_show.h"
+#include "csv.h"
 #include "render.h"
 
 struct listing {
-    bool json;
+    enum ota_output output;
     int64_t left; /* rows still wanted */
     int64_t page_size;
     int64_t printed;
     bool started;
     char name[64]; /* of the array: "devices" */
     struct ota_table table;
-    json_t *first; /* the page that the table's columns were read from */
+    json_t *first; /* the page, or row, that the columns were read from */
 };
 
 static void print_quoted(const char *text)
@@ -60,13 +61,33 @@ static void print_rows(struct listing *listing, const json_t *rows)
     json_decref(shown);
 }
 
+static void print_csv_rows(struct listing *listing, const json_t *rows)
+{
+    size_t i;
+    json_t *row;
+    json_array_foreach((json_t *)rows, i, row)
+    {
+        if (listing->first == NULL) {
+            listing->first = json_incref(row);
+            ota_csv_header(row);
+        }
+        ota_csv_row(listing->first, row);
+    }
+}
+
 static void print_page(struct listing *listing, const json_t *rows)
 {
-    if (listing->json) {
+    switch (listing->output) {
+    case OTA_OUTPUT_TABLE:
+        print_rows(listing, rows);
+        break;
+    case OTA_OUTPUT_JSON:
         print_json_rows(listing, rows);
         listing->started = true;
-    } else {
-        print_rows(listing, rows);
+        break;
+    case OTA_OUTPUT_CSV:
+        print_csv_rows(listing, rows);
+        break;
     }
     listing->printed += (int64_t)json_array_size(rows);
     listing->left -= (int64_t)json_array_size(rows);
@@ -112,14 +133,14 @@ static enum ota_exit next_page(struct ota_session *session, const struct ota_job
 
 static void print_end(const struct listing *listing, const char *cursor)
 {
-    if (listing->json) {
+    if (listing->output == OTA_OUTPUT_JSON) {
         (void)fputs(listing->printed > 0 ? "\n]" : "]", stdout);
         if (cursor != NULL) {
             (void)fputs(",\"nextCursor\":", stdout);
             print_quoted(cursor);
         }
         (void)puts("}");
-    } else if (listing->printed == 0) {
+    } else if (listing->printed == 0 && listing->output == OTA_OUTPUT_TABLE) {
         (void)printf("no %s\n", listing->name[0] != '\0' ? listing->name : "rows");
     } else if (cursor != NULL) {
         (void)fprintf(stderr, "there are more: --limit, or --cursor %s\n", cursor);
@@ -135,7 +156,7 @@ static int64_t number_or(const json_t *object, const char *key, int64_t fallback
 enum ota_exit ota_list_run(struct ota_session *session, const struct ota_job *job,
                            struct ota_failure *failure)
 {
-    struct listing listing = {.json = session->settings->json,
+    struct listing listing = {.output = session->settings->output,
                               .left = number_or(job->local, "limit", INT64_MAX),
                               .page_size = number_or(job->local, "pageSize", OTA_LIST_MAX)};
     enum ota_exit rc = OTA_EXIT_OK;

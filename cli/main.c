@@ -34,6 +34,10 @@ static enum ota_exit run_job(const struct ota_args *args, struct ota_settings *s
     struct ota_job job = {0};
     enum ota_exit rc = ota_request_make(args, &job, failure);
     bool remote = job.verb.command != NULL;
+    if (rc == OTA_EXIT_OK && settings->output == OTA_OUTPUT_CSV && !ota_verb_is_show(&job.verb)) {
+        rc = ota_fail(failure, OTA_EXIT_USAGE, NULL, "output",
+                      "%s: csv is for what lists or shows; --output json", job.verb.words);
+    }
     if (rc == OTA_EXIT_OK && remote) {
         rc = ota_settings_finish(settings, failure);
     }
@@ -61,7 +65,7 @@ static enum ota_exit run(const struct ota_args *args, struct ota_settings *setti
         return OTA_EXIT_OK;
     }
     if (settings->list_commands) {
-        ota_help_list(settings->json);
+        ota_help_list(ota_settings_json(settings));
         return OTA_EXIT_OK;
     }
     if (settings->help || asks_help) {
@@ -84,7 +88,7 @@ int main(int argc, char **argv)
     }
     if (rc != OTA_EXIT_OK) {
         (void)fflush(stdout);
-        ota_failure_print(&failure, settings.json);
+        ota_failure_print(&failure, ota_settings_json(&settings));
     }
     ota_settings_free(&settings);
     ota_args_free(&args);

@@ -216,7 +216,7 @@ void ota_table_rows(struct ota_table *table, const json_t *rows)
     }
 }
 
-static bool is_table(const json_t *value)
+bool ota_render_is_table(const json_t *value)
 {
     return json_is_array(value) && json_is_object(json_array_get(value, 0));
 }
@@ -266,7 +266,7 @@ static void print_tables(const json_t *object)
     json_t *rows;
     json_object_foreach((json_t *)object, key, rows)
     {
-        if (is_table(rows)) {
+        if (ota_render_is_table(rows)) {
             struct ota_table table;
             (void)putchar('\n');
             ota_table_begin(&table, key, rows);
@@ -283,7 +283,7 @@ void ota_render_block(const json_t *object)
     size_t width = title_width(object);
     json_object_foreach((json_t *)object, key, value)
     {
-        if (is_table(value) || ota_format_is_folded(key, object)) {
+        if (ota_render_is_table(value) || ota_format_is_folded(key, object)) {
             continue;
         }
         if (strcmp(key, "warnings") == 0 && json_array_size(value) > 0) {
@@ -297,7 +297,7 @@ void ota_render_block(const json_t *object)
 
 /* {"device": {…}} holds one object, under the name of what it is; whatever else comes with it
  * (a task's events) are tables. */
-static const json_t *only_object(const json_t *data)
+const json_t *ota_render_only_object(const json_t *data)
 {
     const json_t *found = NULL;
     const char *key;
@@ -315,7 +315,7 @@ static const json_t *only_object(const json_t *data)
 
 void ota_render_data(const json_t *data)
 {
-    const json_t *object = only_object(data);
+    const json_t *object = ota_render_only_object(data);
     if (json_object_size(data) == 0) {
         (void)puts("done");
     } else if (object == NULL) {

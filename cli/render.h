@@ -31,6 +31,12 @@ void ota_table_rows(struct ota_table *table, const json_t *rows);
 /* Objects as blocks, arrays of objects as tables. */
 void ota_render_data(const json_t *data);
 
+/* A list of objects. */
+bool ota_render_is_table(const json_t *value);
+
+/* The one object that an answer is about, or NULL. */
+const json_t *ota_render_only_object(const json_t *data);
+
 /* One document, indented on a terminal. */
 void ota_render_json(const json_t *data);
 

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "csv.h"
 #include "random.h"
 #include "render.h"
 
@@ -101,16 +102,30 @@ enum ota_exit ota_session_call(struct ota_session *session, enum ota_command_id 
     return rc;
 }
 
+void ota_session_show(const struct ota_session *session, const json_t *data,
+                      void (*print)(const json_t *data))
+{
+    switch (session->settings->output) {
+    case OTA_OUTPUT_TABLE:
+        print(data);
+        return;
+    case OTA_OUTPUT_JSON:
+        ota_render_json(data);
+        return;
+    case OTA_OUTPUT_CSV:
+        ota_csv_data(data);
+        return;
+    }
+}
+
 enum ota_exit ota_session_run(struct ota_session *session, const struct ota_job *job,
                               struct ota_failure *failure)
 {
     json_t *data = NULL;
     enum ota_exit rc =
         ota_session_call(session, job->verb.command->id, job->fields, &data, failure);
-    if (rc == OTA_EXIT_OK && session->settings->json) {
-        ota_render_json(data);
-    } else if (rc == OTA_EXIT_OK) {
-        ota_render_data(data);
+    if (rc == OTA_EXIT_OK) {
+        ota_session_show(session, data, ota_render_data);
     }
     json_decref(data);
     return rc;

@@ -33,6 +33,10 @@ enum ota_exit ota_session_call(struct ota_session *session, enum ota_command_id 
                                const json_t *fields, json_t **data,
                                struct ota_failure *failure) OTA_CHECKED;
 
+/* Shows an answer as the user wants it; print is for a table. */
+void ota_session_show(const struct ota_session *session, const json_t *data,
+                      void (*print)(const json_t *data));
+
 /* A verb that is one command: sends it and shows the answer. */
 enum ota_exit ota_session_run(struct ota_session *session, const struct ota_job *job,
                               struct ota_failure *failure);

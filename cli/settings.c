@@ -67,6 +67,31 @@ static enum ota_exit set_flag(const struct ota_setting *setting, const char *val
     return OTA_EXIT_OK;
 }
 
+static enum ota_exit set_json(const struct ota_setting *setting, const char *value,
+                              struct ota_settings *settings, struct ota_failure *failure)
+{
+    (void)setting;
+    (void)value;
+    (void)failure;
+    settings->output = OTA_OUTPUT_JSON;
+    return OTA_EXIT_OK;
+}
+
+static enum ota_exit set_output(const struct ota_setting *setting, const char *value,
+                                struct ota_settings *settings, struct ota_failure *failure)
+{
+    static const char *const words[] = {
+        [OTA_OUTPUT_TABLE] = "table", [OTA_OUTPUT_JSON] = "json", [OTA_OUTPUT_CSV] = "csv"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (strcmp(value, words[i]) == 0) {
+            settings->output = (enum ota_output)i;
+            return OTA_EXIT_OK;
+        }
+    }
+    return ota_fail(failure, OTA_EXIT_USAGE, NULL, setting->name,
+                    "--output must be table, json or csv, not \"%s\"", value);
+}
+
 static enum ota_exit set_password_file(const struct ota_setting *setting, const char *value,
                                        struct ota_settings *settings, struct ota_failure *failure)
 {
@@ -122,8 +147,10 @@ static const struct ota_setting table[] = {
      OTA_SETTING_CONNECTION, set_string, AT(file), 0, 0},
     {'\0', "timeout", "S", "seconds to wait for an answer (default: 15)", OTA_SETTING_CONNECTION,
      set_number, AT(timeout_s), 1, 3600},
-    {'\0', "json", NULL, "print the answer as JSON, errors too", OTA_SETTING_OTHER, set_flag,
-     AT(json), 0, 0},
+    {'\0', "output", "table|json|csv", "how lists and answers are printed (default: table)",
+     OTA_SETTING_OTHER, set_output, 0, 0, 0},
+    {'\0', "json", NULL, "short for --output json; errors too are JSON then", OTA_SETTING_OTHER,
+     set_json, 0, 0, 0},
     {'\0', "request-id", "ID", "of a changing command: started twice, it acts once",
      OTA_SETTING_OTHER, set_string, AT(request_id), 0, 0},
     {'\0', "help", NULL, "this text, or that of a command", OTA_SETTING_OTHER, set_flag, AT(help),
@@ -355,6 +382,11 @@ enum ota_exit ota_settings_load_env(struct ota_settings *settings, struct ota_fa
 {
     const char *password = getenv("OTACTL_PASSWORD");
     return password != NULL ? apply_by_name("pw", password, settings, failure) : OTA_EXIT_OK;
+}
+
+bool ota_settings_json(const struct ota_settings *settings)
+{
+    return settings->output == OTA_OUTPUT_JSON;
 }
 
 bool ota_settings_use_tls(const struct ota_settings *settings)

@@ -12,6 +12,8 @@
 
 #include "failure.h"
 
+enum ota_output { OTA_OUTPUT_TABLE, OTA_OUTPUT_JSON, OTA_OUTPUT_CSV };
+
 struct ota_settings {
     char *host;
     char *user;
@@ -28,7 +30,7 @@ struct ota_settings {
     int timeout_s;
     bool insecure;
     bool tls; /* asked for by mqtts:// */
-    bool json;
+    enum ota_output output;
     bool help;
     bool version;
     bool list_commands;
@@ -76,6 +78,7 @@ enum ota_exit ota_settings_load_env(struct ota_settings *settings,
 enum ota_exit ota_settings_finish(struct ota_settings *settings,
                                   struct ota_failure *failure) OTA_CHECKED;
 
+bool ota_settings_json(const struct ota_settings *settings);
 bool ota_settings_use_tls(const struct ota_settings *settings);
 void ota_settings_free(struct ota_settings *settings);
 

@@ -36,10 +36,8 @@ enum ota_exit ota_stats_run(struct ota_session *session, const struct ota_job *j
     json_t *data = NULL;
     enum ota_exit rc =
         ota_session_call(session, job->verb.command->id, job->fields, &data, failure);
-    if (rc == OTA_EXIT_OK && session->settings->json) {
-        ota_render_json(data);
-    } else if (rc == OTA_EXIT_OK) {
-        print_tables(data);
+    if (rc == OTA_EXIT_OK) {
+        ota_session_show(session, data, print_tables);
     }
     json_decref(data);
     return rc;

@@ -284,7 +284,7 @@ static enum ota_exit commit(const struct upload *upload, struct ota_failure *fai
     enum ota_exit rc =
         ota_session_call(upload->session, OTA_CMD_COMMIT_FIRMWARE, fields, &data, failure);
     json_decref(fields);
-    if (rc == OTA_EXIT_OK && upload->session->settings->json) {
+    if (rc == OTA_EXIT_OK && ota_settings_json(upload->session->settings)) {
         ota_render_json(data);
     } else if (rc == OTA_EXIT_OK) {
         ota_render_data(data);

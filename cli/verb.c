@@ -300,6 +300,14 @@ bool ota_verb_is_extra(const struct ota_verb *verb, const struct ota_param *para
     return false;
 }
 
+bool ota_verb_is_show(const struct ota_verb *verb)
+{
+    if (verb->command == NULL) {
+        return verb->run != ota_key_create_run;
+    }
+    return !verb->command->writes && ota_verb_param(verb, "until") == NULL;
+}
+
 const struct ota_param *ota_verb_param_anywhere(const char *key)
 {
     for (size_t i = 0; i < ota_verb_count(); i++) {

@@ -47,6 +47,9 @@ const struct ota_param *ota_verb_param_at(const struct ota_verb *verb, size_t in
 const struct ota_param *ota_verb_param(const struct ota_verb *verb, const char *key);
 bool ota_verb_is_extra(const struct ota_verb *verb, const struct ota_param *param);
 
+/* Whether it lists or shows something and changes nothing: its answer can be CSV. */
+bool ota_verb_is_show(const struct ota_verb *verb);
+
 /* The first parameter of any verb with that key, or NULL. */
 const struct ota_param *ota_verb_param_anywhere(const char *key);
 

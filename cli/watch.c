@@ -145,7 +145,7 @@ static void print_end(const struct watch *watch, const json_t *data, const json_
 {
     char status[160];
     ota_progress_clear();
-    if (watch->session->settings->json) {
+    if (ota_settings_json(watch->session->settings)) {
         ota_render_json(data);
         return;
     }
@@ -172,7 +172,7 @@ static enum ota_exit look(struct watch *watch, const json_t *fields, bool *more,
         return rc;
     }
     const json_t *task = task_in(data);
-    if (!watch->session->settings->json) {
+    if (!ota_settings_json(watch->session->settings)) {
         introduce(watch, task);
         print_events(watch, json_object_get(data, "events"));
         print_now(task);
@@ -219,7 +219,7 @@ enum ota_exit ota_watch_run(struct ota_session *session, const struct ota_job *j
 
 static void show(const struct ota_session *session, const json_t *data)
 {
-    if (session->settings->json) {
+    if (ota_settings_json(session->settings)) {
         ota_render_json(data);
     } else {
         ota_render_data(data);
