@@ -6,6 +6,7 @@
 
 #include "args.h"
 #include "help.h"
+#include "man.h"
 #include "request.h"
 #include "session.h"
 
@@ -62,6 +63,10 @@ static enum ota_exit run(const struct ota_args *args, struct ota_settings *setti
     }
     if (settings->version) {
         (void)puts("otactl " OTA_VERSION);
+        return OTA_EXIT_OK;
+    }
+    if (settings->man_page) {
+        ota_man_print(stdout);
         return OTA_EXIT_OK;
     }
     if (settings->list_commands) {

@@ -160,6 +160,8 @@ static const struct ota_setting table[] = {
      0, 0},
     {'\0', "list-commands", NULL, "the table of commands", OTA_SETTING_HIDDEN, set_flag,
      AT(list_commands), 0, 0},
+    {'\0', "man-page", NULL, "otactl(1), as man reads it", OTA_SETTING_HIDDEN, set_flag,
+     AT(man_page), 0, 0},
 };
 
 #define TABLE_SIZE (sizeof table / sizeof table[0])

@@ -34,6 +34,7 @@ struct ota_settings {
     bool help;
     bool version;
     bool list_commands;
+    bool man_page;
 };
 
 enum ota_setting_group {

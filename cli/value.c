@@ -367,12 +367,36 @@ static const char *batch_state_at(unsigned i)
     return i < OTA_BATCH_STATE_COUNT ? ota_batch_state_name((enum ota_batch_state)i) : NULL;
 }
 
-static void list_words(const char *(*word_at)(unsigned), char *out, size_t size)
+static void join_words(const char *(*word_at)(unsigned), const char *between, char *out,
+                       size_t size)
 {
     const char *word;
-    size_t n = (size_t)snprintf(out, size, "one of");
+    size_t n = 0;
     for (unsigned i = 0; (word = word_at(i)) != NULL && n < size; i++) {
-        n += (size_t)snprintf(out + n, size - n, "%s %s", i > 0 ? "," : "", word);
+        n += (size_t)snprintf(out + n, size - n, "%s%s", i > 0 ? between : "", word);
+    }
+}
+
+static void list_words(const char *(*word_at)(unsigned), char *out, size_t size)
+{
+    char words[256];
+    join_words(word_at, ", ", words, sizeof words);
+    (void)snprintf(out, size, "one of %s", words);
+}
+
+void ota_value_choices(enum ota_param_type type, char *out, size_t size)
+{
+    const char *placeholder = ota_value_placeholder(type);
+    out[0] = '\0';
+    if (type == OTA_PARAM_STATUS) {
+        join_words(status_at, " ", out, size);
+    } else if (type == OTA_PARAM_BATCH_STATE) {
+        join_words(batch_state_at, " ", out, size);
+    } else if (strchr(placeholder, '|') != NULL) {
+        (void)snprintf(out, size, "%s", placeholder);
+        for (char *c = out; *c != '\0'; c++) {
+            *c = (char)(*c == '|' ? ' ' : *c);
+        }
     }
 }
 

@@ -33,6 +33,9 @@ const char *ota_value_placeholder(enum ota_param_type type);
 /* What is allowed: "from 10 to 604800"; "" where the parameter's help says it all. */
 void ota_value_rule(const struct ota_param *param, char *out, size_t size);
 
+/* All values that there are, with spaces between; "" where they are too many to list. */
+void ota_value_choices(enum ota_param_type type, char *out, size_t size);
+
 /* A good value for an example. */
 const char *ota_value_example(const struct ota_param *param);
 

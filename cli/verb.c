@@ -7,6 +7,7 @@
 #include "batch_create.h"
 #include "batch_show.h"
 #include "batch_watch.h"
+#include "completion.h"
 #include "key.h"
 #include "list.h"
 #include "session.h"
@@ -110,6 +111,8 @@ static const struct {
     {OTA_CMD_UPDATE_BATCH, NULL, NULL, NULL, NULL, ota_batch_watch_run_steered},
     {OTA_CMD_GET_BATCH, NULL, NULL, NULL, NULL, ota_batch_show_run},
     {OTA_CMD_GET_STATS, NULL, NULL, NULL, NULL, ota_stats_run},
+    {LOCAL, "completion bash", "print what makes bash complete otactl's command line", NULL, NULL,
+     ota_completion_run},
     {LOCAL, "key create", "make a pair of keys to sign firmware with", NULL, key_create_extras,
      ota_key_create_run},
     {LOCAL, "key show", "the fingerprints of the keys in a file", NULL, key_show_extras,
@@ -152,6 +155,7 @@ static const struct {
     {"batch cancel", "batch cancel 7 --running cancel"},
     {"stats", "stats --product testProduct\nstats --batch 7"},
     {"info", "info --json"},
+    {"completion bash", "completion bash > ~/.local/share/bash-completion/completions/otactl"},
     {"key create", "key create release-2025"},
     {"key show", "key show release.key"},
 };
@@ -300,10 +304,17 @@ bool ota_verb_is_extra(const struct ota_verb *verb, const struct ota_param *para
     return false;
 }
 
+bool ota_verb_is_of(const struct ota_verb *verb, const char *noun)
+{
+    size_t len = strlen(noun);
+    return strncmp(verb->words, noun, len) == 0 &&
+           (verb->words[len] == ' ' || verb->words[len] == '\0');
+}
+
 bool ota_verb_is_show(const struct ota_verb *verb)
 {
     if (verb->command == NULL) {
-        return verb->run != ota_key_create_run;
+        return verb->run != ota_key_create_run && verb->run != ota_completion_run;
     }
     return !verb->command->writes && ota_verb_param(verb, "until") == NULL;
 }

@@ -47,6 +47,9 @@ const struct ota_param *ota_verb_param_at(const struct ota_verb *verb, size_t in
 const struct ota_param *ota_verb_param(const struct ota_verb *verb, const char *key);
 bool ota_verb_is_extra(const struct ota_verb *verb, const struct ota_param *param);
 
+/* Whether its first word is that one. */
+bool ota_verb_is_of(const struct ota_verb *verb, const char *noun);
+
 /* Whether it lists or shows something and changes nothing: its answer can be CSV. */
 bool ota_verb_is_show(const struct ota_verb *verb);
 

@@ -12,7 +12,7 @@ PYTHON=/usr/bin/python3
 PACKAGES_BUILD=(gcc libc6-dev cmake ninja-build pkg-config mosquitto-dev libmosquitto-dev
     libjansson-dev libsqlite3-dev libssl-dev libmicrohttpd-dev libcurl4-openssl-dev)
 PACKAGES_RUN=(mosquitto openssl)
-PACKAGES_TEST=(clang clang-format clang-tidy libcmocka-dev mosquitto-clients
+PACKAGES_TEST=(clang clang-format clang-tidy groff-base libcmocka-dev mosquitto-clients
     python3 python3-pytest python3-pytest-xdist python3-paho-mqtt)
 # libFuzzer and clang's sanitizers; its name has clang's version, which is installed by then.
 package_of_fuzzer() { printf 'libclang-rt-%s-dev' "$(clang -dumpversion | cut -d. -f1)"; }

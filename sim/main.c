@@ -18,6 +18,10 @@ int main(int argc, char **argv)
         ota_options_print(stdout);
         return 0;
     }
+    if (err == OTA_OK && options.man_page) {
+        ota_options_print_man(stdout);
+        return 0;
+    }
     if (err == OTA_OK) {
         mosquitto_lib_init();
         curl_global_init(CURL_GLOBAL_DEFAULT);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "../plugin/util/names.h"
+#include "../plugin/util/roff.h"
 #include "fault.h"
 #include "pattern.h"
 
@@ -22,7 +23,7 @@ struct row {
     enum kind kind;
     size_t offset;
     int64_t low, high;
-    const char *help;
+    const char *help; /* NULL: not for people */
 };
 
 #define AT(member) offsetof(struct ota_options, member)
@@ -87,6 +88,7 @@ static const struct row rows[] = {
     {'v', "verbose", NULL, FLAG, AT(verbose), 0, 0,
      "a line a happening for more than 20 devices too"},
     {0, "help", NULL, FLAG, AT(help), 0, 0, "this text"},
+    {0, "man-page", NULL, FLAG, AT(man_page), 0, 0, NULL},
 };
 
 #define OTA_ROWS (sizeof rows / sizeof rows[0])
@@ -110,14 +112,20 @@ static const struct ota_options defaults = {
 };
 
 static const char examples[] =
-    "Examples:\n"
-    "  otasim --product sensor --device hall-1 --version 1.0.0\n"
-    "  otasim -h broker --cafile ca.crt --cert 'certs/%d.crt' --key 'certs/%d.key' "
+    "otasim --product sensor --device hall-1 --version 1.0.0\n"
+    "otasim -h broker --cafile ca.crt --cert 'certs/%d.crt' --key 'certs/%d.key' "
     "--product sensor --device hall-1\n"
-    "  otasim --product sensor --count 10000 --device 'dev%05d' "
+    "otasim --product sensor --count 10000 --device 'dev%05d' "
     "--mix 'ok=95,fail:-4=2,silent=1,slow=2' --seed 7\n"
-    "  otasim --product ABCDEFGHIJ --device light1 --vendor --allow-port --json\n"
-    "  otasim --product sensor --device hall-1 --fault reboot@50 --exit-when-done\n";
+    "otasim --product ABCDEFGHIJ --device light1 --vendor --allow-port --json\n"
+    "otasim --product sensor --device hall-1 --fault reboot@50 --exit-when-done\n";
+
+static void put_name(const struct row *row, char *out, size_t size)
+{
+    char letter[] = {'-', row->letter, ',', ' ', '\0'};
+    snprintf(out, size, "%s--%s%s%s", row->letter == 0 ? "" : letter, row->name,
+             row->value == NULL ? "" : " ", row->value == NULL ? "" : row->value);
+}
 
 static void print_row(FILE *out, const struct row *row)
 {
@@ -125,11 +133,10 @@ static void print_row(FILE *out, const struct row *row)
         fprintf(out, "\n%s:\n", row->value);
         return;
     }
-    char left[48];
-    const char *value = row->value == NULL ? "" : row->value;
-    char letter[] = {'-', row->letter, ',', ' ', '\0'};
-    snprintf(left, sizeof left, "%s--%s %s", row->letter == 0 ? "    " : letter, row->name, value);
-    fprintf(out, "  %-32s %s\n", left, row->help);
+    char name[48];
+    put_name(row, name, sizeof name);
+    fprintf(out, "  %s%-*s %s\n", row->letter == 0 ? "    " : "", row->letter == 0 ? 28 : 32, name,
+            row->help);
 }
 
 void ota_options_print(FILE *out)
@@ -138,14 +145,74 @@ void ota_options_print(FILE *out)
           "Usage: otasim --product P [options]\n",
           out);
     for (size_t i = 0; i < OTA_ROWS; i++) {
-        print_row(out, &rows[i]);
+        if (rows[i].name == NULL || rows[i].help != NULL) {
+            print_row(out, &rows[i]);
+        }
     }
     fputs("\n", out);
     ota_fault_print(out);
     fputs("\nSIGUSR1 brings devices back that are offline at start. Exit codes: 0; 1 with\n"
-          "--exit-when-done where a device failed or didn't finish; 2 it could not start.\n\n",
+          "--exit-when-done where a device failed or didn't finish; 2 it could not start.\n\n"
+          "Examples:\n",
           out);
-    fputs(examples, out);
+    for (const char *line = examples; *line != '\0';) {
+        int len = (int)strcspn(line, "\n") + 1;
+        fprintf(out, "  %.*s", len, line);
+        line += len;
+    }
+}
+
+/* What --fault and --mix take, as --help has it. */
+static void print_man_faults(FILE *out)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *memory = open_memstream(&text, &size);
+    ota_roff_section(out, "FAULTS");
+    if (memory != NULL) {
+        ota_fault_print(memory);
+        fclose(memory);
+        ota_roff_verbatim(out, text);
+    }
+    free(text);
+}
+
+static void print_man_options(FILE *out)
+{
+    for (size_t i = 0; i < OTA_ROWS; i++) {
+        char name[48];
+        if (rows[i].name == NULL) {
+            ota_roff_subsection(out, rows[i].value);
+        } else if (rows[i].help != NULL) {
+            put_name(&rows[i], name, sizeof name);
+            ota_roff_entry(out, name, rows[i].help);
+        }
+    }
+}
+
+void ota_options_print_man(FILE *out)
+{
+    ota_roff_title(out, "OTASIM", OTA_VERSION);
+    ota_roff_section(out, "NAME");
+    fputs("otasim \\- simulated devices that upgrade their firmware over MQTT\n", out);
+    ota_roff_section(out, "SYNOPSIS");
+    fputs(".B otasim \\-\\-product\n\\fIP\\fR [\\fIOPTIONS\\fR]\n", out);
+    ota_roff_section(out, "DESCRIPTION");
+    ota_roff_paragraph(out, "One device, or up to 10,000, that behave as the device protocol of "
+                            "mosquitto-ota has it, or as the samples of the Tencent C SDK do; with "
+                            "faults on request. SIGUSR1 brings devices back that are offline at "
+                            "start.");
+    ota_roff_section(out, "OPTIONS");
+    print_man_options(out);
+    print_man_faults(out);
+    ota_roff_section(out, "EXIT STATUS");
+    ota_roff_entry(out, "0", "done");
+    ota_roff_entry(out, "1", "with --exit-when-done: a device failed or didn't finish");
+    ota_roff_entry(out, "2", "it could not start");
+    ota_roff_section(out, "EXAMPLES");
+    ota_roff_verbatim(out, examples);
+    ota_roff_section(out, "SEE ALSO");
+    fputs(".BR otactl (1)\n", out);
 }
 
 static enum ota_err set_number(const struct row *row, const char *text, int64_t *number,
@@ -297,7 +364,7 @@ enum ota_err ota_options_parse(int argc, char **argv, struct ota_options *option
         return ota_error_set(error, OTA_INVALID_REQUEST, NULL, "\"%s\" is no option, see --help",
                              argv[optind]);
     }
-    enum ota_err err = parsed.help ? OTA_OK : check(&parsed, error);
+    enum ota_err err = parsed.help || parsed.man_page ? OTA_OK : check(&parsed, error);
     if (err == OTA_OK) {
         set_defaults(&parsed);
         *options = parsed;

@@ -32,12 +32,15 @@ struct ota_options {
     const char *save, *verify_key;
 
     int64_t duration;
-    bool exit_when_done, json, quiet, verbose, help;
+    bool exit_when_done, json, quiet, verbose, help, man_page;
 };
 
 enum ota_err ota_options_parse(int argc, char **argv, struct ota_options *options,
                                struct ota_error *error) OTA_CHECKED;
 
 void ota_options_print(FILE *out);
+
+/* otasim(1), as man reads it. */
+void ota_options_print_man(FILE *out);
 
 #endif
