@@ -15,6 +15,7 @@ static const char *usual_code(enum ota_exit exit)
     } codes[] = {{OTA_EXIT_USAGE, "usage"},
                  {OTA_EXIT_CONNECTION, "connection"},
                  {OTA_EXIT_TASK, "task"},
+                 {OTA_EXIT_FOUND, "found"},
                  {OTA_EXIT_INTERRUPTED, "interrupted"}};
     for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
         if (codes[i].exit == exit) {
@@ -82,6 +83,7 @@ const char *ota_exit_help(size_t index)
         "2    wrong usage; nothing was sent",
         "3    no connection, no login, or no answer",
         "4    what was watched failed, was cancelled, or its success was contradicted",
+        "5    doctor or check-config found errors, with --strict also warnings",
         "130  interrupted; an upload goes on where it stopped when it is started again",
     };
     return index < sizeof lines / sizeof lines[0] ? lines[index] : NULL;

@@ -17,7 +17,8 @@ enum ota_exit {
     OTA_EXIT_REFUSED = 1,
     OTA_EXIT_USAGE = 2,
     OTA_EXIT_CONNECTION = 3,
-    OTA_EXIT_TASK = 4, /* the task or batch that was watched did not succeed */
+    OTA_EXIT_TASK = 4,  /* the task or batch that was watched did not succeed */
+    OTA_EXIT_FOUND = 5, /* a check found errors */
     OTA_EXIT_INTERRUPTED = 130
 };
 

@@ -57,6 +57,12 @@ static size_t worst_score(const char *typed)
     return third < 2 ? 3 : third + 1;
 }
 
+bool ota_suggest_is_nearer(const char *typed, const char *candidate, const char *best)
+{
+    size_t limit = best != NULL ? distance(typed, best) : worst_score(typed);
+    return distance(typed, candidate) < limit;
+}
+
 bool ota_suggest_verb(const char *first, const char *second, char *out, size_t size)
 {
     char typed[2 * LONGEST];

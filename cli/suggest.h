@@ -10,6 +10,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* Whether candidate looks more like what was typed than best does, or, best being NULL, enough. */
+bool ota_suggest_is_nearer(const char *typed, const char *candidate, const char *best);
+
 /* The verb nearest to these one or two words. False: none is near. */
 bool ota_suggest_verb(const char *first, const char *second, char *out, size_t size);
 

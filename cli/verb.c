@@ -7,6 +7,7 @@
 #include "batch_create.h"
 #include "batch_show.h"
 #include "batch_watch.h"
+#include "check_config.h"
 #include "completion.h"
 #include "key.h"
 #include "list.h"
@@ -30,6 +31,16 @@ static const struct ota_param add_extras[] = {
     {"file", OTA_LOCAL_PATH, true, 0, 0, "the firmware: a .bin, .tar, .gz or .zip"},
     {"signKey", OTA_LOCAL_PATH, false, 0, 0,
      "sign it with this private key, which stays here; see key create"},
+    END};
+
+#define STRICT                                                                                     \
+    {                                                                                              \
+        "strict", OTA_PARAM_BOOL, false, 0, 0, "warnings too make the exit status 5"               \
+    }
+
+static const struct ota_param check_extras[] = {
+    {"file", OTA_LOCAL_PATH, true, 0, 0, "the configuration, as /etc/mosquitto/mosquitto.conf"},
+    STRICT,
     END};
 
 static const struct ota_param key_create_extras[] = {
@@ -111,6 +122,8 @@ static const struct {
     {OTA_CMD_UPDATE_BATCH, NULL, NULL, NULL, NULL, ota_batch_watch_run_steered},
     {OTA_CMD_GET_BATCH, NULL, NULL, NULL, NULL, ota_batch_show_run},
     {OTA_CMD_GET_STATS, NULL, NULL, NULL, NULL, ota_stats_run},
+    {LOCAL, "check-config", "check a mosquitto.conf and what it includes, without a broker", NULL,
+     check_extras, ota_check_config_run},
     {LOCAL, "completion bash", "print what makes bash complete otactl's command line", NULL, NULL,
      ota_completion_run},
     {LOCAL, "key create", "make a pair of keys to sign firmware with", NULL, key_create_extras,
@@ -155,7 +168,8 @@ static const struct {
     {"batch cancel", "batch cancel 7 --running cancel"},
     {"stats", "stats --product testProduct\nstats --batch 7"},
     {"info", "info --json"},
-    {"completion bash", "completion bash > ~/.local/share/bash-completion/completions/otactl"},
+    {"check-config", "check-config /etc/mosquitto/mosquitto.conf --strict"},
+    {"completion bash", "completion bash > otactl.bash"},
     {"key create", "key create release-2025"},
     {"key show", "key show release.key"},
 };

@@ -246,6 +246,14 @@ enum ota_err ota_options_read(const char *const *keys, const char *const *values
     return err;
 }
 
+enum ota_err ota_options_check(const char *key, const char *value, struct ota_error *error)
+{
+    struct ota_options scratch = {0};
+    enum ota_err err = read_one(key, value, &scratch, error);
+    ota_options_free(&scratch);
+    return err;
+}
+
 void ota_options_free(struct ota_options *options)
 {
     for (size_t i = 0; i < ROWS; i++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Owns: the plugin's options (plugin_opt_…): one table with name, kind, range and default.
- * Thread: the broker's, at load.
+ * Thread: any: the broker's at load, otactl's when it checks a configuration.
  * Frees: ota_options_free.
  */
 #ifndef OTA_OPTIONS_H
@@ -49,6 +49,10 @@ struct ota_options {
 OTA_CHECKED enum ota_err ota_options_read(const char *const *keys, const char *const *values,
                                           int count, struct ota_options *options,
                                           struct ota_error *error);
+/* Checks one option by itself: its name, and its value by its row. */
+OTA_CHECKED enum ota_err ota_options_check(const char *key, const char *value,
+                                           struct ota_error *error);
+
 void ota_options_free(struct ota_options *options);
 
 #endif

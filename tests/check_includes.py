@@ -15,7 +15,7 @@ from pathlib import Path
 # in plugin/ belongs into one of these rows.
 LAYERS = {
     "util": ("util/*", "util"),
-    "table": ("command_table.*", "util table"),
+    "table": ("command_table.* options.*", "util table"),
     "store": ("store/*", "util store"),
     "seam": ("broker.h", "util"),
     "pure": ("upgrade.* rollout.* target.*", "util table pure"),
@@ -45,7 +45,7 @@ LAYERS = {
         "util table store seam pure url memory core told moves domain http roles people door",
     ),
     "glue": (
-        "plugin.* broker_mosquitto.* broker_thread.* neighbours.* options.* service.*",
+        "plugin.* broker_mosquitto.* broker_thread.* neighbours.* service.*",
         "util table store seam pure url memory core told moves domain http roles people door glue",
     ),
 }

@@ -362,7 +362,9 @@ def test_examples_of_the_help_are_right(otactl, server, tmp_path):
             line = line.replace("$", "\\$")
             run = subprocess.run(["sh", "-c", line], env=otactl.environment, cwd=tmp_path,
                                  text=True, capture_output=True, timeout=TIMEOUT, check=False)
-            assert run.returncode == 0, f"{example}\n{run.stderr}"
+            # what it finds in /etc is this machine's
+            codes = (0, 5) if verb["words"] == "check-config" else (0,)
+            assert run.returncode in codes, f"{example}\n{run.stderr}"
 
 
 # -- answers

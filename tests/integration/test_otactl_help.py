@@ -40,12 +40,12 @@ def verbs():
     return json.loads(run.stdout)
 
 
-def test_completes_every_command_word_by_word():
+def test_completes_every_command_word_by_word(tmp_path):
     firsts = {verb["words"].split()[0] for verb in verbs()}
     assert set(complete("")) == firsts | {"help"}
     for first in firsts:
         seconds = {v["words"].split()[1] for v in verbs() if v["words"].startswith(first + " ")}
-        assert set(complete(first + " ")) == seconds, first
+        assert set(complete(first + " ", tmp_path)) == seconds, first
 
 
 def test_completes_every_option_of_every_command():
