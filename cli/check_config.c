@@ -3,9 +3,9 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "conf_check.h"
+#include "util/others.h"
 
 bool ota_conf_check_file(const struct ota_conf_check *check, const struct ota_conf_line *line,
                          const char *path, int mode)
@@ -23,15 +23,14 @@ bool ota_conf_check_file(const struct ota_conf_check *check, const struct ota_co
 }
 
 void ota_conf_check_others(const struct ota_conf_check *check, const struct ota_conf_line *line,
-                           const char *path, unsigned bits, const char *remedy)
+                           const char *path, unsigned what, const char *remedy)
 {
-    struct stat file;
-    if (stat(path, &file) == 0 && (file.st_mode & bits) != 0) {
+    unsigned mode;
+    if (ota_others_can(path, what, &mode)) {
         struct ota_finding at = ota_conf_at(line, OTA_LEVEL_WARNING, "permissions", remedy);
         ota_findings_add(check->findings, &at,
                          "%s: everybody on this machine can %s %s (mode %04o)", line->key,
-                         (bits & 2) != 0 && (file.st_mode & 2) != 0 ? "write to" : "read", path,
-                         file.st_mode & 07777U);
+                         ota_others_verb(what, mode), path, mode);
     }
 }
 

@@ -45,9 +45,9 @@ const struct ota_conf_line *ota_conf_option_line(const struct ota_conf_check *ch
 bool ota_conf_check_file(const struct ota_conf_check *check, const struct ota_conf_line *line,
                          const char *path, int mode);
 
-/* Finds a file that others on the machine can do that with (04 read, 02 write). */
+/* Finds a file that others on the machine can do that with (util/others.h). */
 void ota_conf_check_others(const struct ota_conf_check *check, const struct ota_conf_line *line,
-                           const char *path, unsigned bits, const char *remedy);
+                           const char *path, unsigned what, const char *remedy);
 
 /* Whether an address is this machine's own, out of reach for others. */
 bool ota_conf_is_loopback(const char *host);

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "conf_check.h"
+#include "util/others.h"
 
 #define LISTENERS_MAX 64
 #define SOON_S        (30L * 86400)
@@ -200,8 +201,8 @@ static void check_tls(const struct ota_conf_check *check, const struct listener 
                          "require_certificate needs cafile or capath to check certificates by");
     }
     if (listener->keyfile != NULL) {
-        ota_conf_check_others(check, listener->keyfile, listener->keyfile->value, 06,
-                              "chmod 600: it is a private key");
+        ota_conf_check_others(check, listener->keyfile, listener->keyfile->value,
+                              OTA_OTHERS_READ | OTA_OTHERS_WRITE, "chmod 600: it is a private key");
     }
     check_pair(check, listener->certfile, listener->keyfile);
 }

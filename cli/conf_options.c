@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "conf_check.h"
+#include "util/others.h"
 
 #define PREFIX_LENGTH 11 /* of plugin_opt_ */
 
@@ -31,10 +32,11 @@ static void check_database(const struct ota_conf_check *check, const struct ota_
     const struct ota_conf_line *line = ota_conf_option_line(check, ours, "db_path");
     folder_of(ours->options->db_path, folder, sizeof folder);
     if (ota_conf_check_file(check, line, folder, R_OK | W_OK | X_OK)) {
-        ota_conf_check_others(check, line, folder, 02,
+        ota_conf_check_others(check, line, folder, OTA_OTHERS_WRITE,
                               "chmod 700: who can write there can put another database in place");
     }
-    ota_conf_check_others(check, line, ours->options->db_path, 06, "chmod 600");
+    ota_conf_check_others(check, line, ours->options->db_path, OTA_OTHERS_READ | OTA_OTHERS_WRITE,
+                          "chmod 600");
 }
 
 static bool ends_in(const char *text, const char *end)
@@ -53,7 +55,7 @@ static void check_list(const struct ota_conf_check *check, const struct ota_conf
         size_t len = strcspn(text, ",");
         (void)snprintf(path, sizeof path, "%.*s", (int)len, text);
         if (ota_conf_check_file(check, line, path, R_OK)) {
-            ota_conf_check_others(check, line, path, 02,
+            ota_conf_check_others(check, line, path, OTA_OTHERS_WRITE,
                                   "chmod 644: who can write to it decides what is signed well");
         }
         text += len;
@@ -72,11 +74,12 @@ static void check_path(const struct ota_conf_check *check, const struct ota_conf
         (void)ota_conf_check_file(check, line, line->value, (fills ? W_OK : R_OK) | X_OK);
     } else if (ends_in(name, "_keyfile")) {
         if (ota_conf_check_file(check, line, line->value, R_OK)) {
-            ota_conf_check_others(check, line, line->value, 06, "chmod 600: it is a private key");
+            ota_conf_check_others(check, line, line->value, OTA_OTHERS_READ | OTA_OTHERS_WRITE,
+                                  "chmod 600: it is a private key");
         }
     } else if (ends_in(name, "_file") || ends_in(name, "_certfile")) {
         if (ota_conf_check_file(check, line, line->value, R_OK)) {
-            ota_conf_check_others(check, line, line->value, 02,
+            ota_conf_check_others(check, line, line->value, OTA_OTHERS_WRITE,
                                   "chmod o-w: who can write to it gives himself a role, or access");
         }
     }

@@ -37,6 +37,10 @@ struct ota_surroundings {
     uint64_t shadowed;      /* messages on our topics that another plugin let in before us */
     char before[64];        /* the plugin that is loaded before ours, or "" */
     bool identity_none;
+    const char *db_path;
+    json_t *file_warnings;  /* of ota_machine_warnings, at load and after SIGHUP; or NULL */
+    uint64_t foreign_asked; /* publishes to topics that aren't ours, before anybody decided */
+    bool foreign_passed;    /* one of them was let in, by whomever */
 };
 
 /* What a handler keeps between its calls for one command. */

@@ -121,6 +121,7 @@ static int on_acl_check(int kind, void *data, void *userdata)
     struct plugin *plugin = userdata;
     (void)kind;
     if (event->topic[0] != '$') {
+        plugin->service.around.foreign_asked += event->access == MOSQ_ACL_WRITE;
         return plugin->foreign;
     }
     return on_dollar_acl(plugin, event);
@@ -194,8 +195,10 @@ OTA_SLOW_PATH static int on_dollar_message(struct plugin *plugin,
 static int on_message(int kind, void *data, void *userdata)
 {
     const struct mosquitto_evt_message *event = data;
+    struct plugin *plugin = userdata;
     (void)kind;
     if (event->topic[0] != '$') {
+        plugin->service.around.foreign_passed = true;
         return MOSQ_ERR_SUCCESS;
     }
     return on_dollar_message(userdata, event);

@@ -9,6 +9,7 @@
 
 #include "broker.h"
 #include "load.h"
+#include "machine.h"
 
 #define OTA_IDLE_LOOK_MS   50
 #define OTA_DAY_MS         INT64_C(86400000)
@@ -210,6 +211,12 @@ static void check_backup_dir(const char *dir)
     }
 }
 
+static void look_at_files(struct ota_service *service)
+{
+    json_decref(service->around.file_warnings);
+    service->around.file_warnings = ota_machine_warnings(&service->options);
+}
+
 static enum ota_err build(struct ota_service *service, struct ota_error *error)
 {
     enum ota_err err = read_roles(&service->options, &service->roles, error);
@@ -242,6 +249,7 @@ static enum ota_err build(struct ota_service *service, struct ota_error *error)
     ota_errands_init(&service->errands, &service->around, service->control,
                      service->around.console);
     check_backup_dir(service->options.backup_dir);
+    look_at_files(service);
     if (service->around.uploads == NULL || service->around.trail == NULL ||
         service->control == NULL) {
         return ota_error_no_memory(error);
@@ -261,6 +269,7 @@ enum ota_err ota_service_start(struct ota_service *service, const struct ota_opt
                                                 .intake = &service->intake,
                                                 .dispatch = &service->dispatch,
                                                 .backup_dir = service->options.backup_dir,
+                                                .db_path = service->options.db_path,
                                                 .started_at = ota_now_unix(),
                                                 .broker_version = broker_version};
     enum ota_err err = build(service, error);
@@ -280,6 +289,7 @@ void ota_service_stop(struct ota_service *service)
     ota_console_quiet(service->around.console);
     ota_errands_finish(&service->errands);
     ota_control_free(service->control);
+    json_decref(service->around.file_warnings);
     ota_console_stop(service->around.console); /* all that it asked for is answered */
     service->around.console = NULL;
     service->core.tell = NULL;
@@ -332,6 +342,7 @@ static void reload_roles(struct ota_service *service)
 
 void ota_service_reload(struct ota_service *service)
 {
+    look_at_files(service);
     reload_roles(service);
     reload_keys(service);
     reload_console(service);

@@ -2,7 +2,35 @@
 #include <stdio.h>
 
 #include "../broker.h"
+#include "../machine.h"
 #include "commands.h"
+
+/* Fewer could be a single client that isn't meant to. */
+#define FOREIGN_MIN 20
+
+static void warn_of_denial(const struct ota_surroundings *around, json_t **warnings)
+{
+    if (around->foreign_asked >= FOREIGN_MIN && !around->foreign_passed) {
+        char text[256];
+        (void)snprintf(text, sizeof text,
+                       "%llu messages on topics of others were refused and none was let in: with a "
+                       "plugin and without acl_file Mosquitto 2.0 denies them all; give it an "
+                       "acl_file, or set plugin_opt_acl_fallback allow",
+                       (unsigned long long)around->foreign_asked);
+        ota_json_push(warnings, json_string(text));
+    }
+}
+
+/* What was seen at load. */
+static void warn_of_files(const struct ota_surroundings *around, json_t **warnings)
+{
+    size_t i;
+    json_t *sentence;
+    json_array_foreach(around->file_warnings, i, sentence)
+    {
+        ota_json_push(warnings, json_incref(sentence));
+    }
+}
 
 json_t *ota_info_warnings(const struct ota_surroundings *around)
 {
@@ -35,6 +63,8 @@ json_t *ota_info_warnings(const struct ota_surroundings *around)
     if (around->http == NULL) {
         ota_json_push(&warnings, json_string("downloads are off: no device can be upgraded"));
     }
+    warn_of_denial(around, &warnings);
+    warn_of_files(around, &warnings);
     return warnings;
 }
 
@@ -47,6 +77,19 @@ static json_t *console_of(struct ota_console *console)
     ota_console_count(console, &stats);
     return json_pack("{s:i, s:i, s:i, s:I}", "users", stats.users, "sessions", stats.sessions,
                      "streams", stats.streams, "failedLogins", (json_int_t)stats.failed_logins);
+}
+
+/* What otactl doctor judges. The client's name is the one that the broker gave it. */
+static json_t *facts_of(const struct ota_call *call)
+{
+    int64_t free_bytes;
+    int64_t all_bytes;
+    ota_machine_disk(call->around->db_path, &free_bytes, &all_bytes);
+    return json_pack("{s:o, s:I, s:s, s:I, s:o, s:o}", "user", ota_json_text(call->user), "now",
+                     (json_int_t)ota_now_unix(), "downloadUrl", call->core->settings.download_url,
+                     "shadowed", (json_int_t)call->around->shadowed, "diskFreeBytes",
+                     free_bytes >= 0 ? json_integer(free_bytes) : json_null(), "diskBytes",
+                     all_bytes >= 0 ? json_integer(all_bytes) : json_null());
 }
 
 static json_t *fingerprints_of(const struct ota_signature_keys *keys)
@@ -111,7 +154,10 @@ enum ota_err ota_cmd_get_info(struct ota_call *call)
         core->settings.max_firmware_per_product, "upgradeTimeoutSeconds",
         (json_int_t)core->settings.upgrade_timeout_ms / 1000, "warnings",
         ota_info_warnings(around));
-    bool told = info != NULL && json_object_update(call->data, info) == 0;
+    json_t *facts = facts_of(call);
+    bool told = info != NULL && facts != NULL && json_object_update(call->data, info) == 0 &&
+                json_object_update(call->data, facts) == 0;
+    json_decref(facts);
     json_decref(info);
     return told ? OTA_OK : ota_error_no_memory(&call->error);
 }

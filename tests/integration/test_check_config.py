@@ -6,6 +6,8 @@ import os
 import pwd
 import re
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -181,6 +183,17 @@ def test_finds(folder, certificates, case):
         check(path, "--strict", code=5)
 
 
+@pytest.fixture
+def public():
+    """A folder that everybody on the machine can enter: pytest's own can't be."""
+    with tempfile.TemporaryDirectory(prefix="otactl-public-", dir="/tmp") as name:
+        path = Path(name)
+        path.chmod(0o755)
+        (path / "acl").write_text("pattern readwrite device/%u/#\n")
+        (path / "passwords").write_text("")
+        yield path
+
+
 def rules(found):
     return [(f["rule"], f["level"]) for f in found]
 
@@ -215,19 +228,23 @@ def test_reads_what_include_dir_names_in_order(folder):
     ("roles", 0o666, "plugin_opt_roles_file {}"), ("key.pub", 0o666, "plugin_opt_signing_keys {}"),
     ("ota.db", 0o644, None), (".", 0o777, None),
 ])
-def test_finds_permissions_that_others_should_not_have(folder, name, mode, option):
-    path = folder / name
+def test_finds_permissions_that_others_should_not_have(public, name, mode, option):
+    folder, path = public, public / name
     if name != ".":
         path.touch()
     more = f"\\g<0>{option.format(path)}\n" if option else "\\g<0>"
     text = text_of(folder, [(r"^plugin_opt_admins alice\n", more)]) if option else text_of(folder)
-    path.chmod(mode & ~0o77)
+    path.chmod(mode & ~0o22 & ~0o44 if name == "ota.db" else mode & ~0o22)
     assert check(written(folder, text), "--strict") == []
     path.chmod(mode)
     assert rules(check(written(folder, text))) == [("permissions", "warning")]
+    if name != ".":
+        folder.chmod(0o700)  # nobody gets there
+        assert check(written(folder, text), "--strict") == []
 
 
-def test_finds_private_keys_that_others_can_read(folder, certificates):
+def test_finds_private_keys_that_others_can_read(public, certificates):
+    folder = public
     (folder / "key").write_bytes((certificates.folder / "server.key").read_bytes())
     pair = f"certfile {certificates.folder}/server.crt\nkeyfile {folder}/key\n"
     (folder / "key").chmod(0o600)
