@@ -252,21 +252,21 @@ static enum ota_exit subscribe(struct ota_link *link, struct ota_failure *failur
                                   "the broker refused the subscription to the answers", failure);
 }
 
-static int prepare_tls(struct ota_link *link)
+int ota_link_prepare_tls(struct mosquitto *mosq, const struct ota_settings *settings)
 {
-    const struct ota_settings *s = link->settings;
+    const struct ota_settings *s = settings;
     if (!ota_settings_use_tls(s)) {
         return MOSQ_ERR_SUCCESS;
     }
     int rc = MOSQ_ERR_SUCCESS;
     if (s->cafile == NULL && s->capath == NULL) {
-        rc = mosquitto_int_option(link->mosq, MOSQ_OPT_TLS_USE_OS_CERTS, 1);
+        rc = mosquitto_int_option(mosq, MOSQ_OPT_TLS_USE_OS_CERTS, 1);
     }
     if (rc == MOSQ_ERR_SUCCESS) {
-        rc = mosquitto_tls_set(link->mosq, s->cafile, s->capath, s->cert, s->key, NULL);
+        rc = mosquitto_tls_set(mosq, s->cafile, s->capath, s->cert, s->key, NULL);
     }
     if (rc == MOSQ_ERR_SUCCESS && s->insecure) {
-        rc = mosquitto_tls_insecure_set(link->mosq, true);
+        rc = mosquitto_tls_insecure_set(mosq, true);
     }
     return rc;
 }
@@ -288,7 +288,7 @@ static enum ota_exit prepare(struct ota_link *link, struct ota_failure *failure)
         return ota_fail(failure, OTA_EXIT_USAGE, NULL, "username",
                         "the user name is not valid UTF-8");
     }
-    if (prepare_tls(link) != MOSQ_ERR_SUCCESS) {
+    if (ota_link_prepare_tls(link->mosq, s) != MOSQ_ERR_SUCCESS) {
         return ota_fail(failure, OTA_EXIT_USAGE, NULL, "cafile",
                         "cannot read the files of --cafile, --capath, --cert or --key");
     }

@@ -16,6 +16,11 @@
 
 struct ota_link;
 
+struct mosquitto;
+
+/* Gives a client what the settings say about TLS; a code of libmosquitto. */
+int ota_link_prepare_tls(struct mosquitto *mosq, const struct ota_settings *settings) OTA_CHECKED;
+
 /* Keeps settings; connects at the first command. */
 enum ota_exit ota_link_new(const struct ota_settings *settings, struct ota_link **link,
                            struct ota_failure *failure) OTA_CHECKED;

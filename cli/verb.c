@@ -9,6 +9,7 @@
 #include "batch_watch.h"
 #include "check_config.h"
 #include "completion.h"
+#include "doctor.h"
 #include "key.h"
 #include "list.h"
 #include "session.h"
@@ -40,6 +41,14 @@ static const struct ota_param add_extras[] = {
 
 static const struct ota_param check_extras[] = {
     {"file", OTA_LOCAL_PATH, true, 0, 0, "the configuration, as /etc/mosquitto/mosquitto.conf"},
+    STRICT,
+    END};
+
+static const struct ota_param doctor_extras[] = {
+    {"config", OTA_LOCAL_PATH, false, 0, 0,
+     "also check this mosquitto.conf, where otactl runs on the broker's machine"},
+    {"minFreeMb", OTA_PARAM_INT, false, 0, 1000000000,
+     "how many MB should be free on the database's disk (500)"},
     STRICT,
     END};
 
@@ -122,6 +131,8 @@ static const struct {
     {OTA_CMD_UPDATE_BATCH, NULL, NULL, NULL, NULL, ota_batch_watch_run_steered},
     {OTA_CMD_GET_BATCH, NULL, NULL, NULL, NULL, ota_batch_show_run},
     {OTA_CMD_GET_STATS, NULL, NULL, NULL, NULL, ota_stats_run},
+    {OTA_CMD_GET_INFO, "doctor", "look for what is wrong with a running service", NULL,
+     doctor_extras, ota_doctor_run},
     {LOCAL, "check-config", "check a mosquitto.conf and what it includes, without a broker", NULL,
      check_extras, ota_check_config_run},
     {LOCAL, "completion bash", "print what makes bash complete otactl's command line", NULL, NULL,
@@ -169,6 +180,7 @@ static const struct {
     {"stats", "stats --product testProduct\nstats --batch 7"},
     {"info", "info --json"},
     {"check-config", "check-config /etc/mosquitto/mosquitto.conf --strict"},
+    {"doctor", "doctor\ndoctor --config /etc/mosquitto/mosquitto.conf --strict"},
     {"completion bash", "completion bash > otactl.bash"},
     {"key create", "key create release-2025"},
     {"key show", "key show release.key"},
