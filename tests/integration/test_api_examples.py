@@ -10,10 +10,10 @@ import hashlib
 import json
 import os
 import subprocess
-import time
 
+from console_help import wait_until
 from control_help import command_rows
-from harness import OTACTL, ROOT, TIMEOUT
+from harness import OTACTL, ROOT
 
 EXAMPLES = ROOT / "docs" / "api-examples.json"
 IMAGE = b"firmware of a lamp, " * 40
@@ -152,19 +152,14 @@ def tell_batch(say, admin, device):
     say.refuse(admin, "updateBatch", "conflict", batch=batch, ratePerMinute=1)
 
 
-def until(check):
-    deadline = time.monotonic() + TIMEOUT
-    while not check():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def wait_running(admin, batch):
-    until(lambda: admin.call("getBatch", batch=batch)["batch"]["state"] != "preparing")
+    wait_until(lambda: admin.call("getBatch", batch=batch)["batch"]["state"] != "preparing",
+               "its start")
 
 
 def wait_failed(admin, batch):
-    until(lambda: admin.call("getBatch", batch=batch)["batch"]["counts"]["failed"])
+    wait_until(lambda: admin.call("getBatch", batch=batch)["batch"]["counts"]["failed"],
+               "a failure")
 
 
 def tell_the_end(say, admin):
