@@ -19,18 +19,11 @@ static void find(const struct ota_conf_check *check, const struct ota_conf_line 
 
 /* --- files and folders ------------------------------------------------------------------------ */
 
-static void folder_of(const char *path, char *out, size_t size)
-{
-    const char *slash = strrchr(path, '/');
-    (void)snprintf(out, size, "%.*s", slash != NULL && slash > path ? (int)(slash - path) : 1,
-                   slash != NULL ? path : ".");
-}
-
 static void check_database(const struct ota_conf_check *check, const struct ota_conf_ours *ours)
 {
     char folder[1024];
     const struct ota_conf_line *line = ota_conf_option_line(check, ours, "db_path");
-    folder_of(ours->options->db_path, folder, sizeof folder);
+    ota_others_folder(ours->options->db_path, folder, sizeof folder);
     if (ota_conf_check_file(check, line, folder, R_OK | W_OK | X_OK)) {
         ota_conf_check_others(check, line, folder, OTA_OTHERS_WRITE,
                               "chmod 700: who can write there can put another database in place");

@@ -22,9 +22,7 @@ static void warn(json_t *warnings, const char *path, unsigned what, const char *
 static void warn_folder(json_t *warnings, const char *db_path)
 {
     char folder[1024];
-    const char *slash = strrchr(db_path, '/');
-    (void)snprintf(folder, sizeof folder, "%.*s", slash > db_path ? (int)(slash - db_path) : 1,
-                   slash != NULL ? db_path : ".");
+    ota_others_folder(db_path, folder, sizeof folder);
     warn(warnings, folder, OTA_OTHERS_WRITE, "who can, can replace the database; chmod 700");
 }
 

@@ -33,6 +33,16 @@ bool ota_others_can(const char *path, unsigned what, unsigned *mode)
     return true;
 }
 
+void ota_others_folder(const char *path, char *out, size_t size)
+{
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL) {
+        (void)snprintf(out, size, ".");
+    } else {
+        (void)snprintf(out, size, "%.*s", slash > path ? (int)(slash - path) : 1, path);
+    }
+}
+
 const char *ota_others_verb(unsigned what, unsigned mode)
 {
     return (what & mode & OTA_OTHERS_WRITE) != 0 ? "write to" : "read";

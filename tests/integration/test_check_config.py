@@ -15,6 +15,8 @@ import harness
 from common import DYNSEC
 from test_conf import filled, known_options
 
+pytestmark = pytest.mark.slow_asan  # what the plugin does here has unit tests
+
 # The broker becomes whoever runs the tests: their files are this user's.
 ME = pwd.getpwuid(os.geteuid()).pw_name
 

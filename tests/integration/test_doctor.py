@@ -16,6 +16,8 @@ import dynsec
 import harness
 from test_otactl import Server, Tool, environment  # pylint: disable=unused-import
 
+pytestmark = pytest.mark.slow_asan  # what the plugin does here has unit tests
+
 USERS = {"admin": "secret", "viewer": "secret", "p/d": "secret", "nobody": "secret"}
 
 
