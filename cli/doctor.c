@@ -195,7 +195,7 @@ static void check_clear_text(const struct doctor *doctor)
 
 static void check_delay(const struct doctor *doctor)
 {
-    int64_t delay = ota_probe_delay_ms(doctor->settings, GET_INFO);
+    int64_t delay = ota_probe_delay_ms(doctor->settings, GET_INFO, DELAY_MAX_MS);
     if (delay > DELAY_MAX_MS) {
         char text[160];
         (void)snprintf(text, sizeof text,

@@ -16,7 +16,7 @@
 #define SLICE_MS    100
 #define KEEPALIVE_S 60
 #define NOT_YET     (-1)
-#define REQUESTS    6
+#define REQUESTS    10
 
 struct probe {
     struct mosquitto *mosq;
@@ -169,14 +169,14 @@ static int64_t exchange(struct probe *probe, const struct ota_settings *settings
     return both ? probe->answered_at - probe->acked_at : -1;
 }
 
-int64_t ota_probe_delay_ms(const struct ota_settings *settings, const char *request)
+int64_t ota_probe_delay_ms(const struct ota_settings *settings, const char *request, int64_t enough)
 {
     struct probe probe;
     char topic[160];
     int64_t least = -1;
     (void)snprintf(topic, sizeof topic, "%s/response", settings->topic);
     if (log_in_as_self(&probe, settings) && subscribe(&probe, topic) == OTA_PROBE_YES) {
-        for (int i = 0; i < REQUESTS; i++) {
+        for (int i = 0; i < REQUESTS && (least < 0 || least > enough); i++) {
             int64_t delay = exchange(&probe, settings, request);
             if (delay < 0) {
                 break;

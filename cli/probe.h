@@ -23,7 +23,8 @@ enum ota_probe_result ota_probe_login(const struct ota_settings *settings, const
 enum ota_probe_result ota_probe_subscribe(const struct ota_settings *settings, const char *topic);
 
 /* How long the fastest of some answers came after its request's PUBACK, for a client that
- * acknowledges late; -1 where none came. */
-int64_t ota_probe_delay_ms(const struct ota_settings *settings, const char *request);
+ * acknowledges late; -1 where none came. One that is quick enough needs no other. */
+int64_t ota_probe_delay_ms(const struct ota_settings *settings, const char *request,
+                           int64_t enough);
 
 #endif
