@@ -70,12 +70,13 @@ static void drop_body(struct visit *visit)
 {
     if (visit->body != NULL) {
         OPENSSL_cleanse(visit->body, visit->body_len); /* it may hold a password */
-        atomic_fetch_sub(&console_of(visit)->body_bytes, visit->body_room);
+        atomic_fetch_sub(&console_of(visit)->body_bytes, visit->body_counted);
     }
     free(visit->body);
     visit->body = NULL;
     visit->body_len = 0;
     visit->body_room = 0;
+    visit->body_counted = 0;
     visit->body_fate = BODY_KEPT;
 }
 
@@ -121,43 +122,54 @@ static void on_target(struct ota_visitor *visitor, const char *target)
     visit->route = find_route(visit->target);
 }
 
-/* Room for `most` bytes at once: the pieces are small, and many. */
-static bool make_room(struct visit *visit, size_t most)
+/* Room for all of the body at once: the pieces are small, and many. Small bodies aren't counted,
+ * the places bound them: nobody can keep others from logging in by holding large ones. */
+static enum body_fate make_room(struct visit *visit, size_t size)
 {
     struct ota_console *console = console_of(visit);
+    size_t counted = size > OTA_BODY_SMALL ? size : 0;
+    bool known = ota_visit_is_known(visit);
 
-    if (visit->body != NULL || most == 0) {
-        return visit->body != NULL;
+    if (!known && counted > 0 && ota_server_header(&visit->visitor, "Authorization") == NULL) {
+        return BODY_OF_NOBODY;
     }
-    size_t limit = ota_visit_is_known(visit) ? OTA_BODIES_MAX : OTA_BODIES_UNKNOWN;
-    if (atomic_fetch_add(&console->body_bytes, most) + most <= limit) {
-        visit->body = malloc(most);
+    size_t limit = known ? OTA_BODIES_MAX : OTA_BODIES_UNKNOWN;
+    if (atomic_fetch_add(&console->body_bytes, counted) + counted <= limit || counted == 0) {
+        visit->body = malloc(size);
     }
     if (visit->body == NULL) {
-        atomic_fetch_sub(&console->body_bytes, most);
-        return false;
+        atomic_fetch_sub(&console->body_bytes, counted);
+        return BODY_NO_ROOM;
     }
-    visit->body_room = most;
-    return true;
+    visit->body_room = size;
+    visit->body_counted = counted;
+    return BODY_KEPT;
 }
 
 /* What isn't kept is read all the same: the answer says why, and a sender that is cut off in the
  * middle wouldn't hear it. */
-static bool on_body(struct ota_visitor *visitor, const char *bytes, size_t len)
+static int on_head(struct ota_visitor *visitor, const char *method, int64_t body)
 {
     struct visit *visit = (struct visit *)visitor;
     size_t most = visit->route != NULL ? visit->route->max_body : 0;
+    (void)method;
 
-    if (visit->body_fate == BODY_KEPT && visit->body_len + len > most) {
-        visit->body_fate = BODY_TOO_LARGE;
+    visit->body_fate = body > (int64_t)most ? BODY_TOO_LARGE : make_room(visit, (size_t)body);
+    return 0;
+}
+
+static bool on_body(struct ota_visitor *visitor, const char *bytes, size_t len)
+{
+    struct visit *visit = (struct visit *)visitor;
+
+    if (visit->body_fate != BODY_KEPT) {
+        return true;
     }
-    if (visit->body_fate == BODY_KEPT && !make_room(visit, most)) {
-        visit->body_fate = BODY_NO_ROOM;
+    if (len > visit->body_room - visit->body_len) {
+        return false; /* more than its head said */
     }
-    if (visit->body_fate == BODY_KEPT) {
-        memcpy(visit->body + visit->body_len, bytes, len);
-        visit->body_len += len;
-    }
+    memcpy(visit->body + visit->body_len, bytes, len);
+    visit->body_len += len;
     return true;
 }
 
@@ -202,6 +214,9 @@ static bool refuse_body(struct visit *visit)
 {
     struct ota_error error = {0};
 
+    if (visit->body_fate == BODY_OF_NOBODY) {
+        return ota_visit_refuse_with(visit, 401, OTA_FORBIDDEN, "log in first");
+    }
     if (visit->body_fate == BODY_NO_ROOM) {
         return ota_visit_refuse_with(visit, 503, OTA_UNAVAILABLE,
                                      "too many requests are coming in: try again");
@@ -344,6 +359,7 @@ static enum ota_err start_server(struct ota_console *console,
                   .pace = OTA_PACE_RULES_USUAL},
         .calls = {.visitor_size = sizeof(struct visit),
                   .on_target = on_target,
+                  .on_head = on_head,
                   .on_body = on_body,
                   .on_request = on_request,
                   .on_done = on_done},

@@ -66,6 +66,9 @@ struct who {
     unsigned char digest[OTA_SESSION_DIGEST]; /* of the session */
 };
 
+/* What becomes of a body: NOBODY's needs a user, and none was named. */
+enum body_fate { BODY_KEPT, BODY_TOO_LARGE, BODY_NO_ROOM, BODY_OF_NOBODY };
+
 /* A connection, and the request that is on it. */
 struct visit {
     struct ota_visitor visitor; /* first */
@@ -76,7 +79,8 @@ struct visit {
     char *body;
     size_t body_len;
     size_t body_room;
-    enum { BODY_KEPT, BODY_TOO_LARGE, BODY_NO_ROOM } body_fate;
+    size_t body_counted; /* of what all may hold together */
+    enum body_fate body_fate;
     char caller[OTA_CALLER_MAX + 1];
     uint64_t address;
     struct who who;
