@@ -27,6 +27,7 @@ struct ota_throttle {
     unsigned char secret[16]; /* so that nobody can choose names with the same key */
     struct part users;
     struct part addresses;
+    struct part homes; /* a user at an address where its password was right; that counts as a try */
 };
 
 struct ota_throttle *ota_throttle_new(void)
@@ -38,6 +39,7 @@ struct ota_throttle *ota_throttle_new(void)
     }
     throttle->users.free_tries = OTA_THROTTLE_USER;
     throttle->addresses.free_tries = OTA_THROTTLE_ADDRESS;
+    throttle->homes.free_tries = 1 + OTA_THROTTLE_USER;
     (void)pthread_mutex_init(&throttle->lock, NULL);
     return throttle;
 }
@@ -50,10 +52,15 @@ void ota_throttle_free(struct ota_throttle *throttle)
     }
 }
 
-static uint64_t key_of(const struct ota_throttle *throttle, const char *user)
+struct keys {
+    uint64_t user;
+    uint64_t home;
+};
+
+static struct keys keys_of(const struct ota_throttle *throttle, const char *user, uint64_t address)
 {
     unsigned char digest[EVP_MAX_MD_SIZE] = {0};
-    uint64_t key;
+    struct keys keys;
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 
     if (ctx != NULL && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1) {
@@ -62,8 +69,10 @@ static uint64_t key_of(const struct ota_throttle *throttle, const char *user)
         (void)EVP_DigestFinal_ex(ctx, digest, NULL);
     }
     EVP_MD_CTX_free(ctx);
-    memcpy(&key, digest, sizeof key);
-    return key;
+    memcpy(&keys.user, digest, sizeof keys.user);
+    memcpy(&keys.home, digest + sizeof keys.user, sizeof keys.home);
+    keys.home ^= address;
+    return keys;
 }
 
 static struct entry *find(struct part *part, uint64_t key)
@@ -117,17 +126,30 @@ static void charge(struct entry *entry, int64_t now)
     entry->tried_at = now;
 }
 
+/* Where it was at home, what others do in its name, or from its address, doesn't hold a user up. */
+static struct part *part_of_user(struct ota_throttle *throttle, const struct keys *keys)
+{
+    return find(&throttle->homes, keys->home) != NULL ? &throttle->homes : &throttle->users;
+}
+
+static struct entry *entry_of_user(struct part *part, const struct ota_throttle *throttle,
+                                   const struct keys *keys, int64_t now)
+{
+    return obtain(part, part == &throttle->homes ? keys->home : keys->user, now);
+}
+
 int64_t ota_throttle_try(struct ota_throttle *throttle, const char *user, uint64_t address,
                          int64_t now)
 {
-    uint64_t key = key_of(throttle, user);
+    struct keys keys = keys_of(throttle, user, address);
 
     (void)pthread_mutex_lock(&throttle->lock);
-    struct entry *of_user = obtain(&throttle->users, key, now);
+    struct part *users = part_of_user(throttle, &keys);
+    struct entry *of_user = entry_of_user(users, throttle, &keys, now);
     struct entry *of_address = obtain(&throttle->addresses, address, now);
-    int64_t wait = left(&throttle->users, of_user, now);
+    int64_t wait = left(users, of_user, now);
     int64_t wait_there = left(&throttle->addresses, of_address, now);
-    wait = wait_there > wait ? wait_there : wait;
+    wait = users != &throttle->homes && wait_there > wait ? wait_there : wait;
     if (wait == 0) {
         charge(of_user, now);
         charge(of_address, now);
@@ -136,18 +158,44 @@ int64_t ota_throttle_try(struct ota_throttle *throttle, const char *user, uint64
     return wait;
 }
 
-void ota_throttle_right(struct ota_throttle *throttle, const char *user, uint64_t address)
+static void take_back(struct entry *entry)
 {
-    uint64_t key = key_of(throttle, user);
+    if (entry != NULL && entry->tries > 0) {
+        entry->tries--;
+    }
+}
+
+void ota_throttle_right(struct ota_throttle *throttle, const char *user, uint64_t address,
+                        int64_t now)
+{
+    struct keys keys = keys_of(throttle, user, address);
 
     (void)pthread_mutex_lock(&throttle->lock);
-    struct entry *of_user = find(&throttle->users, key);
-    struct entry *of_address = find(&throttle->addresses, address);
-    if (of_user != NULL) {
-        of_user->tries = 0;
+    struct entry *of_user = find(&throttle->users, keys.user);
+    struct entry *home = find(&throttle->homes, keys.home);
+    if (home == NULL) {
+        home = obtain(&throttle->homes, keys.home, now);
+        if (of_user != NULL) {
+            of_user->tries = 0;
+        }
     }
-    if (of_address != NULL) {
-        of_address->tries--;
+    home->tries = 1;
+    home->tried_at = now;
+    take_back(find(&throttle->addresses, address));
+    (void)pthread_mutex_unlock(&throttle->lock);
+}
+
+void ota_throttle_unchecked(struct ota_throttle *throttle, const char *user, uint64_t address)
+{
+    struct keys keys = keys_of(throttle, user, address);
+
+    (void)pthread_mutex_lock(&throttle->lock);
+    struct entry *home = find(&throttle->homes, keys.home);
+    if (home == NULL) {
+        take_back(find(&throttle->users, keys.user));
+    } else if (home->tries > 1) { /* else it has just been right */
+        take_back(home);
     }
+    take_back(find(&throttle->addresses, address));
     (void)pthread_mutex_unlock(&throttle->lock);
 }

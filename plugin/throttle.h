@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Owns: how fast passwords may be tried: per user and per address. Each try is charged before it is
- *       checked, so that many at once are no way around; a right password takes the charge back.
+ *       checked, so that many at once are no way around; a right password takes the charge back. An
+ *       address where a user's password was right has tries of its own for this user: else anybody
+ *       could keep out whose name he knows.
  * Thread: any; one lock inside.
  * Frees: ota_throttle_free.
  */
@@ -28,7 +30,12 @@ int64_t ota_throttle_try(struct ota_throttle *throttle, const char *user, uint64
                          int64_t now);
 
 /* The password was right. Of the address only this try is forgotten: who has one account must not
- * get free guesses at others'. */
-void ota_throttle_right(struct ota_throttle *throttle, const char *user, uint64_t address);
+ * get free guesses at others'. Guesses from elsewhere are forgotten at the first time here alone:
+ * a script that logs in again and again must not pardon them. */
+void ota_throttle_right(struct ota_throttle *throttle, const char *user, uint64_t address,
+                        int64_t now);
+
+/* Nobody had the time to check the password: the charge is taken back. */
+void ota_throttle_unchecked(struct ota_throttle *throttle, const char *user, uint64_t address);
 
 #endif

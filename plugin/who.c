@@ -160,7 +160,8 @@ static bool end_check(struct visit *visit, bool *result)
 {
     switch (visit->tried.outcome) {
     case OTA_LOGIN_RIGHT:
-        ota_throttle_right(console_of(visit)->throttle, visit->tried.user, visit->address);
+        ota_throttle_right(console_of(visit)->throttle, visit->tried.user, visit->address,
+                           ota_now_mono());
         return true;
     case OTA_LOGIN_WRONG:
         note_failure(visit);
@@ -168,6 +169,7 @@ static bool end_check(struct visit *visit, bool *result)
         return false;
     case OTA_LOGIN_OPEN:
     case OTA_LOGIN_STOPPED:
+        ota_throttle_unchecked(console_of(visit)->throttle, visit->tried.user, visit->address);
         break;
     }
     *result = ota_visit_refuse_with(visit, 503, OTA_UNAVAILABLE,

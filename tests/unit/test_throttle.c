@@ -83,7 +83,7 @@ static void a_right_one_frees_its_user(void **state)
 {
     struct ota_throttle *throttle = *state;
     use_up(throttle, "ann", HERE, 0);
-    ota_throttle_right(throttle, "ann", HERE);
+    ota_throttle_right(throttle, "ann", HERE, 0);
     use_up(throttle, "ann", HERE, 0);
     assert_true(ota_throttle_try(throttle, "ann", HERE, 0) > 0);
 }
@@ -100,7 +100,7 @@ static void a_right_one_is_no_pardon_for_the_address(void **state)
             break;
         }
         if (ota_throttle_try(throttle, "mine", HERE, 0) == 0) {
-            ota_throttle_right(throttle, "mine", HERE);
+            ota_throttle_right(throttle, "mine", HERE, 0);
         }
     }
     assert_int_equal(guesses, OTA_THROTTLE_ADDRESS);
@@ -132,6 +132,53 @@ static void hundreds_of_names_push_none_out(void **state)
     assert_int_equal(ota_throttle_try(throttle, "ann", THERE, 2), 0);
 }
 
+/* Who is kept out of an account by others' guesses? Not who has been in it from the same place. */
+static void guesses_of_others_do_not_keep_its_user_out(void **state)
+{
+    struct ota_throttle *throttle = *state;
+    int64_t later = 10 * OTA_THROTTLE_MEMORY_MS;
+    assert_int_equal(ota_throttle_try(throttle, "ann", HERE, 0), 0);
+    ota_throttle_right(throttle, "ann", HERE, 0);
+    use_up(throttle, "ann", THERE, later);
+    assert_true(ota_throttle_try(throttle, "ann", THERE, later) > 0);
+    assert_true(ota_throttle_try(throttle, "ann", 3, later) > 0);
+    ota_throttle_right(throttle, "ann", HERE, later); /* which is no pardon for them */
+    assert_true(ota_throttle_try(throttle, "ann", THERE, later) > 0);
+    for (int i = 0; i < OTA_THROTTLE_ADDRESS; i++) { /* all may come by one proxy */
+        char user[16];
+        (void)snprintf(user, sizeof user, "u%d", i);
+        assert_int_equal(ota_throttle_try(throttle, user, HERE, later), 0);
+    }
+    assert_true(ota_throttle_try(throttle, "bob", HERE, later) > 0);
+    use_up(throttle, "ann", HERE, later); /* and no more than these */
+    assert_true(ota_throttle_try(throttle, "ann", HERE, later) > 0);
+    use_up(throttle, "ann", HERE, 2 * later); /* it is at home there yet */
+    ota_throttle_right(throttle, "ann", HERE, 2 * later);
+    use_up(throttle, "ann", HERE, 2 * later);
+    assert_true(ota_throttle_try(throttle, "ann", HERE, 2 * later) > 0);
+}
+
+static void what_nobody_checked_is_not_charged(void **state)
+{
+    struct ota_throttle *throttle = *state;
+    for (int i = 0; i < 2 * OTA_THROTTLE_ADDRESS; i++) {
+        assert_int_equal(ota_throttle_try(throttle, "ann", HERE, 0), 0);
+        ota_throttle_unchecked(throttle, "ann", HERE);
+    }
+    use_up(throttle, "ann", HERE, 0);
+    assert_true(ota_throttle_try(throttle, "ann", HERE, 0) > 0);
+    assert_int_equal(ota_throttle_try(throttle, "bob", HERE, 0), 0);
+    ota_throttle_right(throttle, "bob", HERE, 0);
+    for (int i = 0; i < 2 * OTA_THROTTLE_ADDRESS; i++) {
+        assert_int_equal(ota_throttle_try(throttle, "bob", HERE, 0), 0);
+        ota_throttle_unchecked(throttle, "bob", HERE);
+    }
+    ota_throttle_unchecked(throttle, "bob", HERE); /* it is at home there all the same */
+    use_up(throttle, "bob", THERE, 0);
+    use_up(throttle, "bob", HERE, 0);
+    assert_true(ota_throttle_try(throttle, "bob", HERE, 0) > 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -144,6 +191,8 @@ int main(void)
         TEST(a_right_one_frees_its_user),
         TEST(a_right_one_is_no_pardon_for_the_address),
         TEST(it_is_forgotten_in_the_end),
+        TEST(guesses_of_others_do_not_keep_its_user_out),
+        TEST(what_nobody_checked_is_not_charged),
         TEST(hundreds_of_names_push_none_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
