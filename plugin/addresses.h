@@ -16,10 +16,13 @@
 
 struct ota_guest;
 
+TAILQ_HEAD(ota_guest_list, ota_guest);
+
 struct ota_address {
     LIST_ENTRY(ota_address) by_number;
     LIST_ENTRY(ota_address) by_weight;
-    TAILQ_HEAD(, ota_guest) weak; /* its guests that others may replace, as guests_inside.h */
+    struct ota_guest_list weak; /* its guests that others may replace, as guests_inside.h */
+    struct ota_guest *last_doubted;
     uint64_t number;
     int guests;
     bool heavy; /* half of all places, or more */

@@ -39,34 +39,52 @@ void ota_guests_close(struct ota_guests *guests)
 
 /* --- state, under the lock ------------------------------------------------------------------- */
 
+/* The doubted stand in front, and of these the latest comes last, as of the others. */
 static void list_weak(struct ota_guests *guests, struct ota_guest *guest)
 {
+    struct ota_address *address = guest->address;
+
     guest->weak = true;
-    if (guest->doubted) {
+    if (!guest->doubted) {
+        TAILQ_INSERT_TAIL(&guests->weak, guest, in_weak);
+    } else if (guests->last_doubted == NULL) {
         TAILQ_INSERT_HEAD(&guests->weak, guest, in_weak);
     } else {
-        TAILQ_INSERT_TAIL(&guests->weak, guest, in_weak);
+        TAILQ_INSERT_AFTER(&guests->weak, guests->last_doubted, guest, in_weak);
     }
-    if (guest->address == NULL) {
+    guests->last_doubted = guest->doubted ? guest : guests->last_doubted;
+    if (address == NULL) {
         return;
     }
-    if (guest->doubted) {
-        TAILQ_INSERT_HEAD(&guest->address->weak, guest, in_weak_here);
+    if (!guest->doubted) {
+        TAILQ_INSERT_TAIL(&address->weak, guest, in_weak_here);
+    } else if (address->last_doubted == NULL) {
+        TAILQ_INSERT_HEAD(&address->weak, guest, in_weak_here);
     } else {
-        TAILQ_INSERT_TAIL(&guest->address->weak, guest, in_weak_here);
+        TAILQ_INSERT_AFTER(&address->weak, address->last_doubted, guest, in_weak_here);
     }
+    address->last_doubted = guest->doubted ? guest : address->last_doubted;
 }
 
 static void unlist_weak(struct ota_guests *guests, struct ota_guest *guest)
 {
+    struct ota_address *address = guest->address;
+
     if (!guest->weak) {
         return;
     }
     guest->weak = false;
-    TAILQ_REMOVE(&guests->weak, guest, in_weak);
-    if (guest->address != NULL) {
-        TAILQ_REMOVE(&guest->address->weak, guest, in_weak_here);
+    if (guests->last_doubted == guest) {
+        guests->last_doubted = TAILQ_PREV(guest, ota_guest_list, in_weak);
     }
+    TAILQ_REMOVE(&guests->weak, guest, in_weak);
+    if (address == NULL) {
+        return;
+    }
+    if (address->last_doubted == guest) {
+        address->last_doubted = TAILQ_PREV(guest, ota_guest_list, in_weak_here);
+    }
+    TAILQ_REMOVE(&address->weak, guest, in_weak_here);
 }
 
 void ota_guest_set_weak(struct ota_guests *guests, struct ota_guest *guest, bool weak)
@@ -314,7 +332,7 @@ void ota_guests_ask(struct ota_guests *guests, struct ota_guest *guest, int64_t 
 void ota_guests_doubt(struct ota_guests *guests, struct ota_guest *guest)
 {
     pthread_mutex_lock(&guests->lock);
-    unlist_weak(guests, guest); /* it goes to the list's beginning */
+    unlist_weak(guests, guest); /* it goes to the doubted */
     guest->doubted = true;
     ota_guest_set_weak(guests, guest, true);
     pthread_mutex_unlock(&guests->lock);

@@ -17,8 +17,8 @@
  * it is the first to lose weak guests to others.
  * A doubted guest, whose request was refused or comes from nobody known, is weak whatever it does
  * with the answer: else who reads refusals slowly enough would have a place for ever. It goes
- * before all others. And a key has a few guests only, so that one URL in the wrong hands isn't
- * enough to take all places.
+ * before all others, the longest doubted first. And a key has a few guests only, so that one URL in
+ * the wrong hands isn't enough to take all places.
  */
 #ifndef OTA_GUESTS_H
 #define OTA_GUESTS_H

@@ -14,15 +14,14 @@
 
 #define OTA_GUEST_BUCKETS 1024
 
-TAILQ_HEAD(ota_guest_list, ota_guest);
-
 struct ota_guests {
     pthread_mutex_t lock;
     pthread_cond_t unpinned;
     struct ota_guest_rules rules;
     struct ota_addresses addresses;
-    struct ota_guest_list all;  /* who was looked at last is last */
-    struct ota_guest_list weak; /* the doubted, then the longest weak first */
+    struct ota_guest_list all;      /* who was looked at last is last */
+    struct ota_guest_list weak;     /* the doubted, then others; of both the longest weak first */
+    struct ota_guest *last_doubted; /* of these; NULL: none is */
     struct ota_guest_list cut;
     LIST_HEAD(, ota_guest) by_key[OTA_GUEST_BUCKETS];
     struct ota_guest_counts counts;

@@ -327,7 +327,7 @@ static void test_silent_streams_are_not_slow(void **state)
 
 /* --- who has to go --------------------------------------------------------------------------- */
 
-#define CROWD 12
+#define CROWD 16
 
 /* Guests with sockets that nobody uses. */
 struct crowd {
@@ -448,15 +448,19 @@ static void test_doubted_go_first(void **state)
     ota_guests_work(crowd.guests, 1000);
     ask_of(&crowd, 5, 0); /* a new request, a new chance */
     assert_false(crowd.guest[5].weak);
+    ask_of(&crowd, 6, 0);
+    ota_guests_doubt(crowd.guests, &crowd.guest[6]);
     join(&crowd, 100);
-    assert_true(crowd.guest[4].gone && !crowd.guest[3].gone);
-    ask_of(&crowd, 4,
+    assert_true(crowd.guest[3].gone && !crowd.guest[4].gone); /* the longest doubted */
+    ask_of(&crowd, 3,
            0); /* its connection isn't closed yet: it has no place to lose all the same */
-    ota_guests_doubt(crowd.guests, &crowd.guest[4]);
-    assert_false(crowd.guest[4].weak);
+    ota_guests_doubt(crowd.guests, &crowd.guest[3]);
+    assert_false(crowd.guest[3].weak);
     join(&crowd, 101);
-    assert_true(crowd.guest[3].gone && !crowd.guest[0].gone);
-    assert_true(admit(&crowd, 102));
+    assert_true(crowd.guest[4].gone && !crowd.guest[6].gone);
+    join(&crowd, 102);
+    assert_true(crowd.guest[6].gone && !crowd.guest[0].gone);
+    assert_true(admit(&crowd, 103));
     assert_true(crowd.guest[0].gone);
     close_crowd(&crowd);
 }
@@ -488,10 +492,17 @@ static void test_doubted_of_one_address(void **state)
     for (int i = 0; i < rules.places; i++) {
         join(&crowd, i < 6 ? 1 : i + 1);
     }
-    ask_of(&crowd, 3, 0);
-    ota_guests_doubt(crowd.guests, &crowd.guest[3]);
+    for (int i = 3; i < 6; i++) {
+        ask_of(&crowd, i, 0);
+        ota_guests_doubt(crowd.guests, &crowd.guest[i]);
+    }
+    ask_of(&crowd, 5, 0); /* the last of the doubted isn't any more */
+    ota_guests_doubt(crowd.guests, &crowd.guest[5]);
     assert_true(admit(&crowd, 1));
-    assert_true(crowd.guest[3].gone && !crowd.guest[0].gone);
+    assert_true(crowd.guest[3].gone && !crowd.guest[4].gone && !crowd.guest[0].gone);
+    enter(&crowd, 1);
+    assert_true(admit(&crowd, 1));
+    assert_true(crowd.guest[4].gone && !crowd.guest[5].gone && !crowd.guest[0].gone);
     close_crowd(&crowd);
 }
 
