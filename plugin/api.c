@@ -12,6 +12,14 @@
 
 /* --- answers ---------------------------------------------------------------------------------- */
 
+bool ota_visit_answer(struct visit *visit, struct ota_reply *reply)
+{
+    if (!visit->vouched && !ota_visit_is_known(visit)) {
+        ota_server_doubt(&visit->visitor);
+    }
+    return ota_reply_send(&visit->visitor, reply);
+}
+
 static bool answer_json(struct visit *visit, int status, json_t *json, const char *header,
                         const char *value)
 {
@@ -26,7 +34,7 @@ static bool answer_json(struct visit *visit, int status, json_t *json, const cha
     if (header != NULL) {
         ota_reply_add(&reply, header, value);
     }
-    return ota_reply_send(&visit->visitor, &reply);
+    return ota_visit_answer(visit, &reply);
 }
 
 static json_t *json_of(const struct ota_error *error)
@@ -131,6 +139,7 @@ static bool open_session(struct visit *visit)
     memcpy(session.user, visit->tried.user, sizeof session.user);
     memcpy(session.mark, visit->tried.mark, sizeof session.mark);
     ota_sessions_open(console->sessions, &session, ota_now_mono());
+    visit->vouched = true;
     write_cookie(visit, id, "", cookie, sizeof cookie);
     return answer_who(visit, visit->tried.user, visit->tried.role, cookie);
 }
@@ -172,7 +181,7 @@ bool ota_visit_logout(struct visit *visit)
     }
     write_cookie(visit, "", "; Max-Age=0", cookie, sizeof cookie);
     ota_reply_add(&reply, "Set-Cookie", cookie);
-    return ota_reply_send(&visit->visitor, &reply);
+    return ota_visit_answer(visit, &reply);
 }
 
 bool ota_visit_session(struct visit *visit)
@@ -225,7 +234,7 @@ static bool forward(struct visit *visit, const char *type)
         return ota_visit_refuse(visit, status_of(letter->error.code), &letter->error);
     }
     letter->text = NULL;
-    return reply.own != NULL && ota_reply_send(&visit->visitor, &reply);
+    return reply.own != NULL && ota_visit_answer(visit, &reply);
 }
 
 bool ota_visit_control(struct visit *visit)
@@ -363,5 +372,5 @@ bool ota_visit_health(struct visit *visit)
     reply.status = well ? 200 : 503;
     reply.own = strdup(text);
     reply.len = strlen(text);
-    return reply.own != NULL && ota_reply_send(&visit->visitor, &reply);
+    return reply.own != NULL && ota_visit_answer(visit, &reply);
 }

@@ -87,6 +87,7 @@ static void forget_request(struct visit *visit)
     visit->letter = (struct ota_letter){0};
     OPENSSL_cleanse(&visit->tried, sizeof visit->tried);
     visit->who = (struct who){0};
+    visit->vouched = false;
     visit->retry_s = 0;
     visit->stage = VISIT_FRESH;
 }
@@ -124,18 +125,17 @@ static void on_target(struct ota_visitor *visitor, const char *target)
 
 /* Room for all of the body at once: the pieces are small, and many. Small bodies aren't counted,
  * the places bound them: nobody can keep others from logging in by holding large ones. */
-static enum body_fate make_room(struct visit *visit, size_t size)
+static enum body_fate make_room(struct visit *visit, size_t size, bool known)
 {
     struct ota_console *console = console_of(visit);
     size_t counted = size > OTA_BODY_SMALL ? size : 0;
-    bool known = ota_visit_is_known(visit);
 
     if (!known && counted > 0 && ota_server_header(&visit->visitor, "Authorization") == NULL) {
         return BODY_OF_NOBODY;
     }
     size_t limit = known ? OTA_BODIES_MAX : OTA_BODIES_UNKNOWN;
     if (atomic_fetch_add(&console->body_bytes, counted) + counted <= limit || counted == 0) {
-        visit->body = malloc(size);
+        visit->body = malloc(size > 0 ? size : 1);
     }
     if (visit->body == NULL) {
         atomic_fetch_sub(&console->body_bytes, counted);
@@ -152,9 +152,14 @@ static int on_head(struct ota_visitor *visitor, const char *method, int64_t body
 {
     struct visit *visit = (struct visit *)visitor;
     size_t most = visit->route != NULL ? visit->route->max_body : 0;
+    bool known = ota_visit_is_known(visit);
     (void)method;
 
-    visit->body_fate = body > (int64_t)most ? BODY_TOO_LARGE : make_room(visit, (size_t)body);
+    if (!known) {
+        ota_server_doubt(visitor);
+    }
+    visit->body_fate =
+        body > (int64_t)most ? BODY_TOO_LARGE : make_room(visit, (size_t)body, known);
     return 0;
 }
 
@@ -195,7 +200,7 @@ static bool refuse_method(struct visit *visit)
     const char *method = visit->route->method;
 
     ota_reply_add(&reply, "Allow", method != NULL ? method : "GET, HEAD");
-    return ota_reply_send(&visit->visitor, &reply);
+    return ota_visit_answer(visit, &reply);
 }
 
 static bool has_type(struct visit *visit)
@@ -278,7 +283,7 @@ static bool not_found(struct visit *visit)
     static const char text[] = "There is nothing here.\n";
     struct ota_reply reply = {
         .status = 404, .type = "text/plain; charset=utf-8", .bytes = text, .len = sizeof text - 1};
-    return ota_reply_send(&visit->visitor, &reply);
+    return ota_visit_answer(visit, &reply);
 }
 
 static bool serve_file(struct visit *visit)
@@ -289,7 +294,7 @@ static bool serve_file(struct visit *visit)
         return not_found(visit);
     }
     ota_reply_add(&reply, "Cache-Control", "no-cache");
-    return ota_reply_send(&visit->visitor, &reply);
+    return ota_visit_answer(visit, &reply);
 }
 
 static bool serve_asset(struct visit *visit)
@@ -323,7 +328,7 @@ static bool serve_asset(struct visit *visit)
     } else if (gzip) {
         ota_reply_add(&reply, "Content-Encoding", "gzip");
     }
-    return ota_reply_send(&visit->visitor, &reply);
+    return ota_visit_answer(visit, &reply);
 }
 
 /* --- start and stop --------------------------------------------------------------------------- */

@@ -97,7 +97,7 @@ bool ota_server_refuse(struct ota_visitor *visitor, int status);
 
 /* Inside on_request: nobody vouches for this request (a login page, a file for everybody). Until
  * its next one the visitor is the first to go when places are scarce, however it takes its answer.
- */
+ * Inside on_head: the same until its body is there, however fast that comes. */
 void ota_server_doubt(struct ota_visitor *visitor);
 
 /* Inside on_head and on_request, as the client wrote it; NULL where there is no such header.

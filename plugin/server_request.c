@@ -167,12 +167,9 @@ static enum MHD_Result on_header(void *data, enum MHD_ValueKind kind, const char
 static int expect_body(struct ota_visitor *visitor, const char *method, int64_t body)
 {
     struct ota_server *server = visitor->server;
-    int status = server->calls.on_head != NULL ? server->calls.on_head(visitor, method, body) : 0;
 
-    if (status == 0) {
-        ota_guests_read(server->guests, &visitor->guest, ota_now_mono());
-    }
-    return status;
+    ota_guests_read(server->guests, &visitor->guest, ota_now_mono()); /* then it may be doubted */
+    return server->calls.on_head != NULL ? server->calls.on_head(visitor, method, body) : 0;
 }
 
 static int check_shape(struct ota_visitor *visitor, const char *method, const char *version)

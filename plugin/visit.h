@@ -84,6 +84,7 @@ struct visit {
     char caller[OTA_CALLER_MAX + 1];
     uint64_t address;
     struct who who;
+    bool vouched;                                             /* it has just logged in */
     enum { VISIT_FRESH, VISIT_CHECKING, VISIT_POSTED } stage; /* what it was put aside for */
     int retry_s; /* of the refusal that is about to be sent; 0: a second */
     struct ota_try tried;
@@ -96,6 +97,9 @@ static inline struct ota_console *console_of(const struct visit *visit)
 }
 
 /* --- answers (api.c) ------------------------------------------------------------------------ */
+
+/* Whoever isn't known gets an answer, but no place that another needs. */
+bool ota_visit_answer(struct visit *visit, struct ota_reply *reply);
 
 /* {"error":{"code","message"}} */
 bool ota_visit_refuse(struct visit *visit, int status, const struct ota_error *error);

@@ -307,6 +307,34 @@ static void a_body_of_nobody_is_not_kept(void **state)
     }
 }
 
+/* Takes the n-th place, with a body that is begun; its head has been read when this returns. */
+static int take_place(struct door *door, int n)
+{
+    char address[32];
+    char answer[26];
+    (void)snprintf(address, sizeof address, "127.0.0.%d", 10 + n / 64);
+    int fd = client_connect_from(address, door->port, 0);
+    client_say(fd, "POST /api/v1/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000\r\n"
+                   "Content-Type: application/json\r\nExpect: 100-continue\r\n\r\n");
+    assert_true(is_readable(fd, 30000));
+    assert_int_equal(read(fd, answer, sizeof answer), 25); /* "HTTP/1.1 100 Continue" */
+    return fd;
+}
+
+/* Strangers may begin what they like: others come in all the same. */
+static void strangers_do_not_hold_all_places(void **state)
+{
+    struct door *door = *state;
+    int fds[256];
+    for (int i = 0; i < 256; i++) {
+        fds[i] = take_place(door, i);
+    }
+    expect(door, ask_info(door), 200, "door");
+    for (int i = 0; i < 256; i++) {
+        close(fds[i]);
+    }
+}
+
 static void who_goes_away_is_no_trouble(void **state)
 {
     struct door *door = *state;
@@ -406,6 +434,7 @@ int main(void)
         TEST(half_a_body_leaves_nothing_behind),
         TEST(strangers_do_not_fill_the_memory_for_bodies),
         TEST(a_body_of_nobody_is_not_kept),
+        TEST(strangers_do_not_hold_all_places),
         TEST(who_goes_away_is_no_trouble),
         TEST(a_stop_ends_streams),
         TEST(a_stop_amid_a_login),
