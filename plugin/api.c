@@ -43,14 +43,24 @@ static json_t *json_of(const struct ota_error *error)
                      error->text, "field", error->field[0] != '\0' ? error->field : NULL);
 }
 
+/* Over plain HTTP to another machine a browser says nothing of Sec-Fetch; scripts speak no
+ * language.
+ */
+static bool is_browser(struct visit *visit)
+{
+    return ota_server_header(&visit->visitor, "Sec-Fetch-Site") != NULL ||
+           ota_server_header(&visit->visitor, "Origin") != NULL ||
+           ota_server_header(&visit->visitor, "Accept-Language") != NULL;
+}
+
 bool ota_visit_refuse(struct visit *visit, int status, const struct ota_error *error)
 {
     char seconds[16];
-    bool is_browser = ota_server_header(&visit->visitor, "Sec-Fetch-Site") != NULL;
 
     switch (status) {
     case 401:
-        return answer_json(visit, status, json_of(error), is_browser ? NULL : "WWW-Authenticate",
+        return answer_json(visit, status, json_of(error),
+                           is_browser(visit) ? NULL : "WWW-Authenticate",
                            "Basic realm=\"mosquitto-ota\", charset=\"UTF-8\"");
     case 429:
     case 503:

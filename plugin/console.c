@@ -270,7 +270,7 @@ static bool on_request(struct ota_visitor *visitor, const char *method)
         if (!is_fit(visit, method, &result)) {
             return result;
         }
-        ota_link_peer(visitor->guest.fd, &visit->address, address, sizeof address);
+        ota_link_peer(visitor->guest.fd, address, sizeof address);
         (void)snprintf(visit->caller, sizeof visit->caller, "http:%s", address);
     }
     return visit->route->handle(visit);

@@ -10,8 +10,6 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#include "addresses.h"
-
 /* TCP_CLOSE_WAIT of netinet/tcp.h, which knows less of tcp_info and can't be read beside
  * linux/tcp.h. */
 #define CLOSE_WAIT 8
@@ -53,7 +51,7 @@ void ota_link_drop(int fd, bool reset)
     (void)shutdown(fd, SHUT_RDWR);
 }
 
-void ota_link_peer(int fd, uint64_t *number, char *text, size_t size)
+void ota_link_peer(int fd, char *text, size_t size)
 {
     static const char mapped[] = "::ffff:"; /* IPv4 at an IPv6 listener */
     struct sockaddr_storage from = {0};
@@ -64,7 +62,6 @@ void ota_link_peer(int fd, uint64_t *number, char *text, size_t size)
     (void)getnameinfo((struct sockaddr *)&from, len, host, sizeof host, NULL, 0, NI_NUMERICHOST);
     bool is_mapped = strncmp(host, mapped, sizeof mapped - 1) == 0;
     (void)snprintf(text, size, "%s", is_mapped ? host + sizeof mapped - 1 : host);
-    *number = ota_address_number((struct sockaddr *)&from);
 }
 
 void ota_link_bound_unsent(int listening, int bytes)

@@ -31,9 +31,8 @@ bool ota_link_look(int fd, struct ota_link_traffic *traffic);
  * thrown away: a small image may be all in there. */
 void ota_link_drop(int fd, bool reset);
 
-/* Who is at the other end: what counts as one address (ota_address_number), and how it is written:
- * "192.0.2.7", or "?". */
-void ota_link_peer(int fd, uint64_t *number, char *text, size_t size);
+/* Who is at the other end, as it is written: "192.0.2.7", or "?". */
+void ota_link_peer(int fd, char *text, size_t size);
 
 /* Bounds what the connections of a listening socket may hold unsent. */
 void ota_link_bound_unsent(int listening, int bytes);

@@ -82,7 +82,6 @@ struct visit {
     size_t body_counted; /* of what all may hold together */
     enum body_fate body_fate;
     char caller[OTA_CALLER_MAX + 1];
-    uint64_t address;
     struct who who;
     bool vouched;                                             /* it has just logged in */
     enum { VISIT_FRESH, VISIT_CHECKING, VISIT_POSTED } stage; /* what it was put aside for */

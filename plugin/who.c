@@ -82,9 +82,8 @@ enum ota_origin ota_visit_origin(struct visit *visit)
     if (origin == NULL) {
         return OTA_ORIGIN_UNSAID;
     }
-    const char *named = strncmp(origin, "http://", 7) == 0    ? origin + 7
-                        : strncmp(origin, "https://", 8) == 0 ? origin + 8
-                                                              : "";
+    bool plain = strncmp(origin, "http://", 7) == 0 && !console_of(visit)->tls;
+    const char *named = plain ? origin + 7 : strncmp(origin, "https://", 8) == 0 ? origin + 8 : "";
     return host != NULL && strcasecmp(named, host) == 0 ? OTA_ORIGIN_SAME : OTA_ORIGIN_FOREIGN;
 }
 
@@ -160,7 +159,7 @@ static bool end_check(struct visit *visit, bool *result)
 {
     switch (visit->tried.outcome) {
     case OTA_LOGIN_RIGHT:
-        ota_throttle_right(console_of(visit)->throttle, visit->tried.user, visit->address,
+        ota_throttle_right(console_of(visit)->throttle, visit->tried.user, visit->visitor.address,
                            ota_now_mono());
         return true;
     case OTA_LOGIN_WRONG:
@@ -169,7 +168,8 @@ static bool end_check(struct visit *visit, bool *result)
         return false;
     case OTA_LOGIN_OPEN:
     case OTA_LOGIN_STOPPED:
-        ota_throttle_unchecked(console_of(visit)->throttle, visit->tried.user, visit->address);
+        ota_throttle_unchecked(console_of(visit)->throttle, visit->tried.user,
+                               visit->visitor.address);
         break;
     }
     *result = ota_visit_refuse_with(visit, 503, OTA_UNAVAILABLE,
@@ -184,7 +184,8 @@ bool ota_visit_check(struct visit *visit, const char *user, const char *password
     if (visit->stage == VISIT_CHECKING) {
         return end_check(visit, result);
     }
-    int64_t wait = ota_throttle_try(console->throttle, user, visit->address, ota_now_mono());
+    int64_t wait =
+        ota_throttle_try(console->throttle, user, visit->visitor.address, ota_now_mono());
     if (wait > 0) {
         *result = slow_down(visit, wait);
         return false;

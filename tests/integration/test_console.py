@@ -84,8 +84,11 @@ def test_wrong_passwords(console):
 
 
 def test_a_browser_is_not_asked_for_a_password_by_itself(console):
-    answer = console.get("/api/v1/session", headers={"Sec-Fetch-Site": "same-origin"})
-    assert answer.status == 401 and "WWW-Authenticate" not in answer.headers
+    # over plain HTTP, and not to localhost, it doesn't say Sec-Fetch-Site
+    for said in ({"Sec-Fetch-Site": "same-origin"}, {"Origin": console.origin()},
+                 {"Accept-Language": "de"}):
+        answer = console.get("/api/v1/session", headers=said)
+        assert answer.status == 401 and "WWW-Authenticate" not in answer.headers
 
 
 def test_guessing_is_slowed_down_for_the_user_alone(console):
@@ -531,6 +534,9 @@ def test_over_tls(consoles, certificates):
     console = consoles(tls=certificates)
     cookie = console.login("admin").headers["Set-Cookie"]
     assert "Secure" in cookie
+    plain = {"Origin": console.origin().replace("https", "http")}
+    assert console.ask("POST", "/api/v1/control", {}, headers=plain).status == 403
+    assert console.ask("POST", "/api/v1/control", {}).status == 400
     console.call("createProduct", product="lamp")
     content = bytes(1_500_000)
     assert console.upload("lamp", "1.0", content)["size"] == len(content)
