@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "broker.h"
+#include "util/index.h"
 
 #define OTA_PERSON_LINE_MAX 1024
 #define OTA_PEOPLE_MAX      10000
@@ -22,6 +23,8 @@ struct list {
     struct ota_person *people;
     size_t count;
     size_t capacity;
+    struct ota_index by_name; /* of their numbers, from 1 on: they move when there are more */
+    struct ota_hash_key key;
     struct ota_password stranger; /* costs as much as the dearest of theirs */
 };
 
@@ -36,6 +39,7 @@ static void free_list(struct list *list)
         OPENSSL_cleanse(list->people, list->capacity * sizeof *list->people);
     }
     free(list->people);
+    ota_index_free(&list->by_name);
     *list = (struct list){0};
 }
 
@@ -59,14 +63,32 @@ void ota_people_free(struct ota_people *people)
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-static struct ota_person *find(const struct list *list, const char *user)
+struct wanted {
+    const struct list *list;
+    const char *user;
+};
+
+static const struct ota_person *person_at(const struct list *list, const void *item)
 {
-    for (size_t i = 0; i < list->count; i++) {
-        if (strcmp(list->people[i].user, user) == 0) {
-            return &list->people[i];
-        }
-    }
-    return NULL;
+    return &list->people[(uintptr_t)item - 1];
+}
+
+static bool is_wanted(const void *item, const void *key)
+{
+    const struct wanted *wanted = key;
+    return strcmp(person_at(wanted->list, item)->user, wanted->user) == 0;
+}
+
+static uint64_t hash_of(const struct list *list, const char *user)
+{
+    return ota_hash(&list->key, 0, user, strlen(user));
+}
+
+static const struct ota_person *find(const struct list *list, const char *user)
+{
+    const struct wanted wanted = {list, user};
+    const void *item = ota_index_find(&list->by_name, hash_of(list, user), is_wanted, &wanted);
+    return item != NULL ? person_at(list, item) : NULL;
 }
 
 static bool grow(struct list *list)
@@ -108,11 +130,17 @@ static enum ota_err add(struct list *list, const char *user, const char *hash,
     if (err != OTA_OK) {
         return err;
     }
-    if (list->count >= OTA_PEOPLE_MAX || !make_mark(&person) || !grow(list)) {
+    if (list->count >= OTA_PEOPLE_MAX) {
+        return ota_error_set(error, OTA_INVALID_REQUEST, "password_file",
+                             "at most %d users are read", OTA_PEOPLE_MAX);
+    }
+    if (!make_mark(&person) || !grow(list)) {
         return ota_error_no_memory(error);
     }
     list->people[list->count++] = person;
-    return OTA_OK;
+    return ota_index_add(&list->by_name, hash_of(list, user), (void *)(uintptr_t)list->count)
+               ? OTA_OK
+               : ota_error_no_memory(error);
 }
 
 static enum ota_err add_line(struct list *list, char *line, const char *path, int number,
@@ -183,6 +211,7 @@ enum ota_err ota_people_read(struct ota_people *people, const char *path,
                              const struct ota_roles *roles, struct ota_error *error)
 {
     struct list list = {0};
+    ota_hash_key_draw(&list.key);
     enum ota_err err = path[0] != '\0' ? read_file(&list, path, roles, error) : OTA_OK;
     if (err == OTA_OK && !make_stranger(&list)) {
         err = ota_error_set(error, OTA_INTERNAL, NULL, "no random numbers");

@@ -167,6 +167,39 @@ static void without_a_file_there_is_nobody(void **state)
     assert_int_equal(ota_people_count(files->people), 0);
 }
 
+static char *lines_of(int count, const char *last)
+{
+    char *text = malloc((size_t)count * 128 + 256);
+    size_t used = 0;
+    assert_non_null(text);
+    for (int i = 0; i < count; i++) {
+        used += (size_t)sprintf(text + used, "user-%06d:" PW_A "\n", i);
+    }
+    strcpy(text + used, last);
+    return text;
+}
+
+/* The file may be the broker's own, with all its devices. */
+static void many_users(void **state)
+{
+    struct files *files = *state;
+    struct ota_person person;
+    char *text = lines_of(9999, "ann:" PW_B "\n");
+    good(files, text);
+    free(text);
+    assert_int_equal(ota_people_count(files->people), 10000);
+    assert_true(ota_people_find(files->people, "user-004711", &person));
+    assert_string_equal(person.user, "user-004711");
+    assert_true(ota_people_find(files->people, "ann", &person));
+    assert_int_equal(ota_people_role(files->people, "ann", person.mark), OTA_ROLE_ADMIN);
+    text = lines_of(9999, "user-004711:" PW_B "\n");
+    bad(files, text, "line 10000: there is a second line for user-004711");
+    free(text);
+    text = lines_of(10000, "ann:" PW_B "\n");
+    bad(files, text, "line 10001: at most 10000 users are read");
+    free(text);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -177,6 +210,7 @@ int main(void)
         TEST(a_mark_is_good_while_the_password_is),
         TEST(a_wrong_file_changes_nothing_and_names_the_line),
         TEST(argon2_is_left_out_with_a_line_in_the_log),
+        TEST(many_users),
         TEST(without_a_file_there_is_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
