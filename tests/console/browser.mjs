@@ -87,11 +87,17 @@ export async function accessProblems(page) {
         .map(({id, nodes}) => `${id}: ${nodes.map(({html}) => html.slice(0, 160)).join(' | ')}`);
 }
 
-// Pixels by which the page is wider than its window.
-export const overflow = (page) =>
-    page.evaluate(
-        () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
-    );
+// Pixels by which the page is wider than its window, or a table than its place.
+export function overflow(page) {
+    return page.evaluate(() => {
+        const {scrollWidth, clientWidth} = document.documentElement;
+        const tables = [...document.querySelectorAll('main table')];
+        return Math.max(
+            scrollWidth - clientWidth,
+            ...tables.map((table) => table.offsetWidth - table.parentElement.clientWidth),
+        );
+    });
+}
 
 // Tests that go on where the one before ended: after a failure the rest is skipped.
 export function story(test) {

@@ -117,7 +117,7 @@ function columns(product, total) {
         {
             key: 'order',
             label: t('firmware.order'),
-            kind: 'number',
+            kind: 'number.minor',
             cell: (row) => (row.order === undefined ? h('span.faint', '–') : number(row.order)),
         },
         {
