@@ -8,10 +8,18 @@
 
 #define OTA_LEFT_A_TICK 250 /* of those that the batch ends, each batch */
 
-/* How many could be told now, whatever the pace. */
-static int64_t places_of(const struct ota_batch *batch)
+/* Whether its rules were looked at in this tick: what they would have stopped must not go out. They
+ * aren't while failed tasks are brought back, nor where the batch couldn't be written. */
+static bool is_watched(const struct ota_core *core, const struct ota_batch *batch)
 {
-    if (batch->row.state != OTA_BATCH_RUNNING || ota_batch_has_to_expire(batch, ota_now_unix()) ||
+    return !batch->row.retrying && batch->aside_until <= core->mono_now &&
+           !ota_batch_has_to_expire(batch, ota_now_unix());
+}
+
+/* How many could be told now, whatever the pace. */
+static int64_t places_of(const struct ota_core *core, const struct ota_batch *batch)
+{
+    if (batch->row.state != OTA_BATCH_RUNNING || !is_watched(core, batch) ||
         ota_batch_next(batch) == NULL) {
         return 0;
     }
@@ -23,7 +31,7 @@ static int64_t places_of(const struct ota_batch *batch)
 /* How many first notices the batch may send now. */
 static int64_t room_of(struct ota_core *core, struct ota_batch *batch)
 {
-    int64_t places = places_of(batch);
+    int64_t places = places_of(core, batch);
     struct ota_bucket *bucket = &batch->row.bucket;
     ota_batch_fill_bucket(&batch->row, core->service_ms);
     if (batch->row.rate_per_minute == 0) {

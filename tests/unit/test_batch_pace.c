@@ -324,6 +324,61 @@ static void test_nothing_is_sent_where_expiry_is_late(void **state)
     assert_string_equal(batch_counts(batch), "failed 1, cancelled 2");
 }
 
+/* The rules aren't looked at while failed tasks are brought back, slice by slice: nobody new is
+ * told meanwhile, so that a threshold can't be overrun. */
+static void test_nothing_is_sent_while_tasks_are_brought_back(void **state)
+{
+    struct crowd *crowd = *state;
+    struct ota_batch_row row = batch_row(crowd);
+    row.max_in_flight = 250;
+    row.threshold_percent = 50;
+    row.threshold_min = 10;
+    struct ota_batch *batch = begin_with(crowd, 600, &row);
+    run(crowd, 300);
+    assert_int_equal(crowd_notices(), 250);
+    assert_int_equal(batch_do(crowd, ota_batches_retry, batch), OTA_OK);
+    fixture_tick(&crowd->fix, 10);
+    int failed = 0; /* of those that were looked at by now */
+    for (int i = 0; i < 100 && failed < 20; i++) {
+        if (strcmp(crowd_stands(crowd, i), "message_sent") == 0) {
+            crowd_fails(crowd, i, -4);
+            failed++;
+        }
+    }
+    assert_int_equal(failed, 20);
+    assert_true(batch->row.retrying);
+    fake_broker_clear_messages();
+    fixture_run(&crowd->fix, 200, 10);
+    assert_false(batch->row.retrying);
+    assert_int_equal(crowd_notices(), 0);
+    assert_string_equal(batch_stands(batch), "paused failure_threshold");
+    batch_check(crowd);
+}
+
+/* Nor while the batch can't be written: then it can't pause either. */
+static void test_nothing_is_sent_of_what_is_aside(void **state)
+{
+    struct crowd *crowd = *state;
+    struct ota_batch_row row = batch_row(crowd);
+    row.max_in_flight = 2;
+    row.threshold_percent = 50;
+    row.threshold_min = 2;
+    struct ota_batch *batch = begin_with(crowd, 10, &row);
+    batch->aside_until = ota_now_mono() + 60000;
+    crowd_fails(crowd, crowd_noticed(crowd, 0), -4);
+    crowd_fails(crowd, crowd_noticed(crowd, 1), -4);
+    fake_broker_clear_messages();
+    run(crowd, 59000);
+    assert_int_equal(crowd_notices(), 0);
+    run(crowd, 2000);
+    assert_int_equal(crowd_notices(), 0);
+    assert_string_equal(batch_stands(batch), "paused failure_threshold");
+    assert_int_equal(batch_do(crowd, ota_batches_resume, batch), OTA_OK);
+    run(crowd, 200);
+    assert_int_equal(crowd_notices(), 2);
+    batch_check(crowd);
+}
+
 /* Something is due at every tick, and more than it can do: others' devices hear their notices again
  * and again. The cancelled batch's tasks end all the same. */
 static void test_a_sweep_never_starves(void **state)
@@ -365,6 +420,8 @@ int main(void)
         TEST(test_nothing_is_sent_after_expiry),
         TEST(test_a_retry_goes_on_amid_expiry),
         TEST(test_nothing_is_sent_where_expiry_is_late),
+        TEST(test_nothing_is_sent_while_tasks_are_brought_back),
+        TEST(test_nothing_is_sent_of_what_is_aside),
         TEST(test_a_sweep_never_starves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -78,7 +78,7 @@ static void begin_refusing(void)
 static struct task tasks[] = {
     {.name = "a batch", .begin = begin_batch, .after_ms = 2 * FIX_TIMEOUT},
     {.name = "cancelling", .begin = begin_cancelling, .after_ms = 10000},
-    {.name = "retrying", .begin = begin_retrying, .after_ms = 10000},
+    {.name = "retrying", .begin = begin_retrying, .after_ms = 80000}, /* aside for a minute */
     {.name = "purging", .begin = begin_purging, .after_ms = 130000},
     {.name = "forgetting", .begin = begin_forgetting, .after_ms = 130000},
     {.name = "refusals", .begin = begin_refusing, .after_ms = 10000},
