@@ -7,6 +7,7 @@
 #include "batches.h"
 #include "broker.h"
 #include "continuous.h"
+#include "enrol.h"
 #include "fleet_task.h"
 #include "prepare.h"
 #include "task_plan.h"
@@ -55,13 +56,23 @@ static bool is_taken(const struct retry_slice *slice, int at)
     return false;
 }
 
+/* Whether the device would be left out of the batch if that was made now: who has moved on to what
+ * is newer isn't taken back. Another's task is never cancelled for a new attempt. */
+static bool is_left_alone(const struct ota_core *core, const struct ota_batch *batch,
+                          const struct ota_device *device)
+{
+    const struct ota_firmware *firmware = ota_fleet_firmware(&core->fleet, batch->row.firmware_id);
+    return firmware == NULL || device->task != NULL ||
+           ota_enrol_exclusion(core, batch, device, firmware) != OTA_EXCLUSION_COUNT;
+}
+
 static enum ota_err retry_one(struct ota_core *core, struct ota_batch *batch,
                               const struct ota_task_row *row, struct ota_error *error)
 {
     struct ota_device *device = ota_fleet_device_by_id(&core->fleet, row->device_id);
     bool recount = (batch->row.flags & OTA_BATCH_RECOUNT) != 0;
-    if (device == NULL || row->status != OTA_FAILED || recount || device->task != NULL ||
-        device->hold) {
+    if (device == NULL || row->status != OTA_FAILED || recount ||
+        is_left_alone(core, batch, device)) {
         return OTA_OK;
     }
     struct ota_upgrade_event event = {.kind = OTA_EV_RETRY, .service_now = core->service_ms};

@@ -217,7 +217,8 @@ class Admin(Model):
         if batch.state == "paused":
             self.go_on(batch)
         for task in batch.tasks:
-            if task.status == FAILED and self.may_wait_again(task):
+            if (task.status == FAILED and self.may_wait_again(task)
+                    and not batch.excludes(task.device)):
                 task.retry()
                 self.moved(task)
         batch.state, batch.reason = "running", None

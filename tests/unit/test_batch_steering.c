@@ -691,6 +691,42 @@ static void test_retry_where_a_device_failed_twice(void **state)
     batch_check(crowd);
 }
 
+/* Who has moved on since the failure is left alone, as when a batch is made: an old batch that is
+ * retried must not bring its firmware back. */
+static void test_a_retry_takes_nobody_back(void **state)
+{
+    struct crowd *crowd = *state;
+    struct ota_batch_row row = batch_row(crowd);
+    struct ota_batch *strict = begin(crowd, 3);
+    (void)fixture_firmware(&crowd->fix, "3.0"); /* newer than 2.0 */
+    for (int i = 0; i < 3; i++) {
+        crowd_fails(crowd, i, -4);
+    }
+    run(crowd, 100);
+    crowd_reports(crowd, 0, "3.0");
+    crowd_reports(crowd, 1, "2.0");
+    assert_string_equal(batch_counts(strict), "failed 3");
+    fake_broker_clear_messages();
+    assert_int_equal(batch_do(crowd, ota_batches_retry, strict), OTA_OK);
+    run(crowd, 200);
+    assert_string_equal(batch_counts(strict), "message_sent 1, failed 2");
+    assert_int_equal(crowd_notices(), 1);
+    assert_int_equal(crowd_noticed(crowd, 0), 2);
+    batch_check(crowd);
+
+    row.flags = OTA_BATCH_DOWNGRADE | OTA_BATCH_REINSTALL;
+    struct ota_batch *both = batch_start(crowd, &row, "{\"devices\":[\"m0\",\"m1\"]}", NULL, 0);
+    run(crowd, 200);
+    crowd_fails(crowd, 0, -4);
+    crowd_fails(crowd, 1, -4);
+    run(crowd, 100);
+    assert_string_equal(batch_counts(both), "failed 2");
+    assert_int_equal(batch_do(crowd, ota_batches_retry, both), OTA_OK);
+    run(crowd, 200);
+    assert_string_equal(batch_counts(both), "message_sent 2");
+    batch_check(crowd);
+}
+
 static void test_retry_needs_the_firmware(void **state)
 {
     struct crowd *crowd = *state;
@@ -935,6 +971,7 @@ int main(void)
         TEST(test_retry_of_a_paused_batch),
         TEST(test_retrying_many),
         TEST(test_retry_where_a_device_failed_twice),
+        TEST(test_a_retry_takes_nobody_back),
         TEST(test_retry_needs_the_firmware),
         TEST(test_retry_of_one_task_of_a_finished_batch),
         TEST(test_override),
