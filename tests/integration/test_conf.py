@@ -53,6 +53,25 @@ def test_shows_the_defaults():
     assert shown == {name: known[name] for name in shown}
 
 
+def documented_options():
+    """(name, (default, range)) of each row in docs/options.md."""
+    text = (harness.ROOT / "docs" / "options.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\S*) ?\| ([^|]*?) ?\| ", text, re.MULTILINE)
+    assert len(rows) == len({name for name, _, _ in rows})
+    return {name: (default.strip("`"), words) for name, default, words in rows}
+
+
+def test_the_documented_options_are_those_there_are():
+    source = (harness.ROOT / "plugin" / "options.c").read_text()
+    limits = re.findall(r'\{"(\w+)", (\w+), AT\(\w+\), "[^"]*", (\d+), (\d+), (.+?)\},', source)
+    ranges = {"NUMBER": lambda low, high, words: f"{low}-{high}",
+              "WORD": lambda low, high, words: ", ".join(f"`{w}`" for w in words[1:-1].split("|"))}
+    may_be = {name: ranges.get(kind, lambda *_: "")(low, high, words)
+              for name, kind, low, high, words in limits}
+    assert documented_options() == {name: (preset, may_be[name])
+                                    for name, preset in known_options().items()}
+
+
 class FromTemplate(harness.Broker):
     """A broker that is configured by the template, its optional options switched on or not."""
 
