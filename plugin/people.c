@@ -20,10 +20,10 @@
 #define OTA_STRANGER_ROUNDS 101
 
 struct list {
-    struct ota_person *people;
+    struct ota_person **people;
     size_t count;
     size_t capacity;
-    struct ota_index by_name; /* of their numbers, from 1 on: they move when there are more */
+    struct ota_index by_name;
     struct ota_hash_key key;
     struct ota_password stranger; /* costs as much as the dearest of theirs */
 };
@@ -35,8 +35,9 @@ struct ota_people {
 
 static void free_list(struct list *list)
 {
-    if (list->people != NULL) {
-        OPENSSL_cleanse(list->people, list->capacity * sizeof *list->people);
+    for (size_t i = 0; i < list->count; i++) {
+        OPENSSL_cleanse(list->people[i], sizeof *list->people[i]);
+        free(list->people[i]);
     }
     free(list->people);
     ota_index_free(&list->by_name);
@@ -63,20 +64,10 @@ void ota_people_free(struct ota_people *people)
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-struct wanted {
-    const struct list *list;
-    const char *user;
-};
-
-static const struct ota_person *person_at(const struct list *list, const void *item)
+static bool has_name(const void *item, const void *key)
 {
-    return &list->people[(uintptr_t)item - 1];
-}
-
-static bool is_wanted(const void *item, const void *key)
-{
-    const struct wanted *wanted = key;
-    return strcmp(person_at(wanted->list, item)->user, wanted->user) == 0;
+    const struct ota_person *person = item;
+    return strcmp(person->user, key) == 0;
 }
 
 static uint64_t hash_of(const struct list *list, const char *user)
@@ -86,9 +77,7 @@ static uint64_t hash_of(const struct list *list, const char *user)
 
 static const struct ota_person *find(const struct list *list, const char *user)
 {
-    const struct wanted wanted = {list, user};
-    const void *item = ota_index_find(&list->by_name, hash_of(list, user), is_wanted, &wanted);
-    return item != NULL ? person_at(list, item) : NULL;
+    return ota_index_find(&list->by_name, hash_of(list, user), has_name, user);
 }
 
 static bool grow(struct list *list)
@@ -97,7 +86,7 @@ static bool grow(struct list *list)
         return true;
     }
     size_t capacity = list->capacity > 0 ? list->capacity * 2 : 16;
-    struct ota_person *grown = realloc(list->people, capacity * sizeof *grown);
+    struct ota_person **grown = realloc(list->people, capacity * sizeof *grown);
     if (grown == NULL) {
         return false;
     }
@@ -134,13 +123,14 @@ static enum ota_err add(struct list *list, const char *user, const char *hash,
         return ota_error_set(error, OTA_INVALID_REQUEST, "password_file",
                              "at most %d users are read", OTA_PEOPLE_MAX);
     }
-    if (!make_mark(&person) || !grow(list)) {
+    struct ota_person *copy = make_mark(&person) && grow(list) ? malloc(sizeof *copy) : NULL;
+    if (copy == NULL) {
         return ota_error_no_memory(error);
     }
-    list->people[list->count++] = person;
-    return ota_index_add(&list->by_name, hash_of(list, user), (void *)(uintptr_t)list->count)
-               ? OTA_OK
-               : ota_error_no_memory(error);
+    *copy = person;
+    list->people[list->count++] = copy;
+    return ota_index_add(&list->by_name, hash_of(list, user), copy) ? OTA_OK
+                                                                    : ota_error_no_memory(error);
 }
 
 static enum ota_err add_line(struct list *list, char *line, const char *path, int number,
@@ -178,7 +168,7 @@ static bool make_stranger(struct list *list)
     list->stranger.rounds = list->count == 0 ? OTA_STRANGER_ROUNDS : 0;
     list->stranger.salt_len = 12;
     for (size_t i = 0; i < list->count; i++) {
-        int rounds = list->people[i].password.rounds;
+        int rounds = list->people[i]->password.rounds;
         list->stranger.rounds = rounds > list->stranger.rounds ? rounds : list->stranger.rounds;
     }
     return RAND_bytes(list->stranger.salt, (int)list->stranger.salt_len) == 1 &&
