@@ -98,7 +98,7 @@ void ota_fleet_turn_batches(struct ota_fleet *fleet)
 {
     struct ota_batch *first = fleet->live;
     struct ota_batch *last = first;
-    while (last->next_live != NULL) {
+    while (last != NULL && last->next_live != NULL) {
         last = last->next_live;
     }
     if (last != first) {

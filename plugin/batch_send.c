@@ -128,8 +128,5 @@ enum ota_err ota_batch_send(struct ota_core *core, double *tokens, int64_t end,
          batch = batch->next_live) {
         err = send_some(core, batch, tokens, end, error);
     }
-    if (core->fleet.live != NULL && core->fleet.live->next_live != NULL) {
-        ota_fleet_turn_batches(&core->fleet); /* another one is first at the next tick */
-    }
     return err;
 }

@@ -315,6 +315,13 @@ static enum ota_err unname(struct ota_core *core, struct ota_batch *batch, struc
     return OTA_OK;
 }
 
+/* What can wait is left to the next tick where others took the time of this one; rules never wait.
+ */
+static bool is_time_left(int64_t end)
+{
+    return ota_now_mono() < end;
+}
+
 static enum ota_err look_at(struct ota_core *core, struct ota_batch *batch, int64_t end,
                             struct ota_error *error)
 {
@@ -322,17 +329,18 @@ static enum ota_err look_at(struct ota_core *core, struct ota_batch *batch, int6
     ota_batch_let_overdue(batch, core->service_ms);
     if (!ota_batch_is_over(batch) && ota_batch_has_to_expire(batch, ota_now_unix())) {
         err = expire(core, batch, error);
-    } else if (batch->row.state == OTA_BATCH_SCHEDULED && is_due(batch->row.start_at)) {
+    } else if (batch->row.state == OTA_BATCH_SCHEDULED && is_due(batch->row.start_at) &&
+               is_time_left(end)) {
         err = begin_preparing(core, batch, error);
     }
     if (err == OTA_OK && is_being_prepared(batch)) {
         err = ota_prepare_some(core, batch, end, error);
     }
     sweep(core, batch);
-    if (err == OTA_OK && batch->row.retrying) {
+    if (err == OTA_OK && batch->row.retrying && is_time_left(end)) {
         err = retry_some(core, batch, error);
     }
-    if (err == OTA_OK && needs_no_names(batch)) {
+    if (err == OTA_OK && needs_no_names(batch) && is_time_left(end)) {
         err = unname(core, batch, error);
     }
     if (err == OTA_OK && ota_batch_is_over(batch)) {
@@ -386,6 +394,7 @@ enum ota_err ota_batch_tick(struct ota_core *core, int64_t end, struct ota_error
         err = set_aside(core, batch, look_at(core, batch, end, error), error);
         busy = busy || is_busy(batch);
     }
+    ota_fleet_turn_batches(&core->fleet); /* another one is first at the next tick */
     if (err == OTA_OK) {
         err = ota_continuous_look(core, end, error);
     }

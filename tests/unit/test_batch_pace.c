@@ -3,6 +3,7 @@
  * ends tasks beside others' work. Time is the test's. */
 #include "batch_fixture.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -379,6 +380,43 @@ static void test_nothing_is_sent_of_what_is_aside(void **state)
     batch_check(crowd);
 }
 
+/* Slices of many batches are due at once: a tick does what there is time for, and each has its
+ * turn. */
+static void test_many_retries_hold_up_no_tick(void **state)
+{
+    enum { BATCHES = 8 };
+    struct crowd *crowd = *state;
+    struct ota_batch_row row = batch_row(crowd);
+    struct ota_batch *batches[BATCHES];
+    crowd_add(crowd, BATCHES, "1.0");
+    crowd_connect(crowd, 0, BATCHES - 1);
+    for (int i = 0; i < BATCHES; i++) {
+        char target[64];
+        (void)snprintf(target, sizeof target, "{\"devices\":[\"m%d\"]}", i);
+        batches[i] = batch_start(crowd, &row, target, NULL, 0);
+    }
+    run(crowd, 300);
+    for (int i = 0; i < BATCHES; i++) {
+        crowd_fails(crowd, i, -4);
+    }
+    run(crowd, 300);
+    for (int i = 0; i < BATCHES; i++) {
+        assert_string_equal(batch_stands(batches[i]), "finished");
+        assert_int_equal(batch_do(crowd, ota_batches_retry, batches[i]), OTA_OK);
+    }
+    fixture_slow_commits(6);
+    for (int i = 0; i < 3 * BATCHES; i++) {
+        int64_t before = ota_now_mono();
+        fixture_tick(&crowd->fix, 10);
+        assert_in_range(ota_now_mono() - before, 10, 10 + 3 * 6); /* notices and the clock, too */
+    }
+    fixture_slow_commits(0);
+    for (int i = 0; i < BATCHES; i++) {
+        assert_string_equal(batch_counts(batches[i]), "message_sent 1");
+    }
+    batch_check(crowd);
+}
+
 /* Something is due at every tick, and more than it can do: others' devices hear their notices again
  * and again. The cancelled batch's tasks end all the same. */
 static void test_a_sweep_never_starves(void **state)
@@ -422,6 +460,7 @@ int main(void)
         TEST(test_nothing_is_sent_where_expiry_is_late),
         TEST(test_nothing_is_sent_while_tasks_are_brought_back),
         TEST(test_nothing_is_sent_of_what_is_aside),
+        TEST(test_many_retries_hold_up_no_tick),
         TEST(test_a_sweep_never_starves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
