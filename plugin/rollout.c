@@ -124,6 +124,16 @@ static bool all_ended(const struct ota_rollout *rollout)
     return unfinished == 0;
 }
 
+bool ota_rollout_is_emptied(const struct ota_rollout *rollout)
+{
+    const struct ota_stage *stage = &rollout->stages[rollout->open - 1];
+    uint32_t behind = 0;
+    for (size_t i = rollout->open; i < rollout->stage_count; i++) {
+        behind += ota_tally_total(&rollout->stages[i].tally);
+    }
+    return ota_tally_total(&stage->tally) == 0 && behind > 0 && stage->min_success_percent > 0;
+}
+
 /* The gate between the last open stage and the next one. */
 static enum ota_rollout_act look_at_gate(const struct ota_rollout *rollout, int64_t service_now)
 {
@@ -131,6 +141,9 @@ static enum ota_rollout_act look_at_gate(const struct ota_rollout *rollout, int6
     uint32_t needed = ota_rollout_needed(stage);
     uint32_t successes = ota_tally_successes(&stage->tally, rollout->gate);
     uint32_t spare = ota_tally_total(&stage->tally) - needed;
+    if (ota_rollout_is_emptied(rollout)) {
+        return OTA_ROLLOUT_NOTHING;
+    }
     if (ota_tally_failures(&stage->tally, rollout->gate) > spare) {
         return OTA_ROLLOUT_PAUSE_GATE;
     }

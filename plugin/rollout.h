@@ -76,6 +76,10 @@ enum ota_rollout_act ota_rollout_next(const struct ota_rollout *rollout, int64_t
 void ota_rollout_outcomes(const struct ota_rollout *rollout, uint32_t *failures,
                           uint32_t *successes);
 
+/* Whether the last open stage has lost all its devices while others wait behind it: nobody proves
+ * anything there, so only an admin opens the next one. */
+bool ota_rollout_is_emptied(const struct ota_rollout *rollout);
+
 /* How many must succeed in the stage for the next one to open. */
 uint32_t ota_rollout_needed(const struct ota_stage *stage);
 

@@ -95,8 +95,11 @@ static void explain_stage(const struct ota_task *task, struct explanation *why)
     uint32_t left = ota_tally_total(&open->tally) -
                     ota_tally_failures(&open->tally, batch->row.gate) -
                     open->tally.by_status[OTA_CANCELLED];
+    struct ota_rollout rollout = ota_batch_rollout(batch);
     const char *hint = "";
-    if (successes >= needed) {
+    if (ota_rollout_is_emptied(&rollout)) {
+        hint = "; all its devices were deleted: an admin has to advance it";
+    } else if (successes >= needed) {
         hint = open->manual ? "; an admin has to advance it" : "; it soaks";
     } else if (left < needed) {
         hint = "; too many of its tasks were cancelled for that: an admin has to advance it";

@@ -503,9 +503,28 @@ static void test_a_gate_at_no_percent_and_an_empty_stage(void **state)
     game.stages[0].min_success_percent = 0;
     end(&game, 0, OTA_FAILED, 10);
     assert_int_equal(next(&game, 0), OTA_ROLLOUT_PASS);
-    begin(&game);
-    game.stages[0].tally.by_status[OTA_WAITING] = 0; /* a fleet of fewer devices than stages */
+    begin(&game); /* a fleet of fewer devices than stages: nobody is behind the empty one */
+    struct ota_stage three[3] = {game.stages[0], game.stages[1], game.stages[1]};
+    three[1].tally.by_status[OTA_WAITING] = 0;
+    three[2].tally.by_status[OTA_WAITING] = 0;
+    game.rollout.stages = three;
+    game.rollout.stage_count = 3;
+    game.rollout.open = 2;
     assert_int_equal(next(&game, 0), OTA_ROLLOUT_PASS);
+}
+
+/* All devices of the open stage were deleted: nobody has proved anything. */
+static void test_an_emptied_stage_opens_nothing(void **state)
+{
+    struct game game;
+    (void)state;
+    begin(&game);
+    game.stages[0].tally.by_status[OTA_WAITING] = 0;
+    assert_int_equal(next(&game, 0), OTA_ROLLOUT_NOTHING);
+    game.stages[0].passed_ms = 1; /* also where they went while it soaked */
+    assert_int_equal(next(&game, INT64_C(1) << 50), OTA_ROLLOUT_NOTHING);
+    game.stages[0].min_success_percent = 0; /* no success was asked for */
+    assert_int_equal(next(&game, INT64_C(1) << 50), OTA_ROLLOUT_ADVANCE);
 }
 
 static void test_the_last_stage_has_no_gate(void **state)
@@ -744,6 +763,7 @@ int main(void)
         cmocka_unit_test(test_pass_soak_advance),
         cmocka_unit_test(test_unpass),
         cmocka_unit_test(test_a_gate_at_no_percent_and_an_empty_stage),
+        cmocka_unit_test(test_an_emptied_stage_opens_nothing),
         cmocka_unit_test(test_the_last_stage_has_no_gate),
         cmocka_unit_test(test_finish),
         cmocka_unit_test(test_each_status_that_is_not_final_keeps_it_going),
