@@ -122,9 +122,13 @@ bool ota_help_noun(const char *noun)
 {
     size_t len = strlen(noun);
     for (size_t i = 0; i < ota_verb_count(); i++) {
-        const char *words = ota_verb_at(i).words;
-        if (strncmp(words, noun, len) == 0 && words[len] == ' ') {
+        struct ota_verb verb = ota_verb_at(i);
+        if (strncmp(verb.words, noun, len) == 0 && verb.words[len] == ' ') {
+            (void)printf("Usage: otactl %s%s COMMAND ARGUMENTS… [OPTIONS]\n",
+                         verb.command == NULL ? "" : "[CONNECTION] ", noun);
+            print_heading("Commands");
             ota_syntax_walk(print_verb_line, (void *)noun);
+            (void)printf("\notactl help %s has arguments, options and an example.\n", verb.words);
             return true;
         }
     }

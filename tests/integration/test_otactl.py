@@ -333,7 +333,11 @@ def test_help_of_everything(bare):
             assert (param["key"].upper() if param["required"] else f"--{param['option']}") in told
     assert max(map(len, overview.splitlines())) <= 100
     assert all(f"\n  {code}  " in overview for code in (0, 1, 2, 3, 4))
-    assert "task show" in bare("help", "task").stdout
+    group = bare("help", "task").stdout
+    assert group == bare("task", "--help").stdout
+    assert group.startswith("Usage: otactl [CONNECTION] task ") and "task show" in group
+    assert "otactl help task" in group.splitlines()[-1]
+    assert bare("help", "key").stdout.startswith("Usage: otactl key ")  # needs no server
     assert "otactl 0." in bare("--version").stdout
     bare("help", "nonsense", code=2)
 
