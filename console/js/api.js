@@ -15,6 +15,7 @@ export class ApiError extends Error {
 }
 
 export const isLost = (error) => error instanceof ApiError && error.code === 'network';
+export const isBusy = (error) => error.status === 429 || error.status === 503;
 export const isAbort = (error) => error?.name === 'AbortError';
 
 // Told of every answer (true) and every time that none came (false): the banner hangs on it.
@@ -99,7 +100,7 @@ async function again(action, signal, tries = TRIES) {
         try {
             return await action();
         } catch (error) {
-            const passing = isLost(error) || error.status === 503 || error.status === 429;
+            const passing = isLost(error) || isBusy(error);
             if (!passing || attempt >= tries) {
                 throw error;
             }

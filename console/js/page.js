@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What a view gets: a place to draw in, a signal that ends with it, and data that stays fresh.
 import {fill, h} from './dom.js';
-import {isAbort, isLost} from './api.js';
+import {isAbort, isBusy, isLost} from './api.js';
 import {onLive} from './live.js';
 import {t} from './text.js';
 import {skeleton, trouble} from './components/empty.js';
@@ -62,8 +62,13 @@ export function watch(page, {load, show, wants, patch, place}) {
         }
     }
 
-    // The banner tells of a lost connection; what was shown may stay.
+    // What was shown may stay where the trouble passes: the banner tells of a lost connection, a
+    // busy server is asked again.
     function complain(error) {
+        if (shown && isBusy(error)) {
+            soon();
+            return;
+        }
         if (!shown || !isLost(error)) {
             shown = false;
             fill(

@@ -163,6 +163,22 @@ test('without events the page asks again by itself', async () => {
     await other.getByText('Every 5 seconds').waitFor();
     await broker.call('createProduct', {product: 'quiet'});
     await row(other, 'quiet').waitFor();
+    // A busy server is asked again; what was shown stays.
+    let busy = 2;
+    await other.route('**/api/v1/control', (route) => {
+        busy -= 1;
+        return busy >= 0
+            ? route.fulfill({status: 503, json: {error: {code: 'unavailable', message: 'busy'}}})
+            : route.continue();
+    });
+    await other.evaluate(() => {
+        new MutationObserver(() => {
+            window.hidden ||= !document.querySelector('main table');
+        }).observe(document.body, {childList: true, subtree: true});
+    });
+    await broker.call('createProduct', {product: 'later'});
+    await row(other, 'later').waitFor();
+    assert.deepEqual([busy < 0, await other.evaluate(() => window.hidden)], [true, false]);
     await other.end();
     await page.end();
 });
