@@ -57,7 +57,7 @@ json_t *ota_machine_warnings(const struct ota_options *options)
 void ota_machine_disk(const char *path, int64_t *free_bytes, int64_t *all_bytes)
 {
     struct statvfs disk;
-    bool told = statvfs(path, &disk) == 0;
+    bool told = path != NULL && statvfs(path, &disk) == 0;
     *free_bytes = told ? (int64_t)(disk.f_bavail * disk.f_frsize) : -1;
     *all_bytes = told ? (int64_t)(disk.f_blocks * disk.f_frsize) : -1;
 }

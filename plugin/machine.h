@@ -18,7 +18,7 @@
 json_t *ota_machine_warnings(const struct ota_options *options);
 
 /* Bytes that are free for the broker's user where that file is, and those of the whole disk; -1
- * where the system doesn't tell. */
+ * where the system doesn't tell, or path is NULL. */
 void ota_machine_disk(const char *path, int64_t *free_bytes, int64_t *all_bytes);
 
 #endif
