@@ -115,11 +115,12 @@ static void run(struct mosquitto *mosq, struct bench_service *service)
 
 static void start_domain(struct bench_service *service, const char *db_path)
 {
-    const char *keys[] = {"db_path", "download_listen", "device_identity"};
-    const char *values[] = {db_path, "off", "username:%p/%d"};
+    /* the rate as at the plugin: a few connections stand for many devices */
+    const char *keys[] = {"db_path", "download_listen", "device_identity", "max_report_rate"};
+    const char *values[] = {db_path, "off", "username:%p/%d", "10000"};
     struct ota_options options;
     struct ota_error error = {0};
-    enum ota_err err = ota_options_read(keys, values, 3, &options, &error);
+    enum ota_err err = ota_options_read(keys, values, 4, &options, &error);
     if (err == OTA_OK) {
         err = ota_service_start(&service->ota, &options, "2.0", &error);
     }
