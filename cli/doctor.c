@@ -133,6 +133,8 @@ static const struct {
     {"without acl_file", "acl_file", OTA_LEVEL_ERROR,
      "acl_file FILE in mosquitto.conf, or plugin_opt_acl_fallback allow where everybody may use "
      "every other topic"},
+    {"which doesn't exist, were refused", "unknown_product", OTA_LEVEL_WARNING,
+     "otactl product create PRODUCT, if the devices are yours"},
     {"everybody on the broker's machine", "permissions", OTA_LEVEL_WARNING,
      "chmod it as it says, then kill -HUP the broker"},
 };

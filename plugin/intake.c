@@ -80,12 +80,23 @@ enum ota_refusal ota_intake_denial(const struct ota_intake *intake, const struct
     return may_exist ? OTA_REFUSED_IDENTITY : OTA_REFUSED_UNKNOWN_DEVICE;
 }
 
+static void note_unknown(struct ota_intake *intake, const struct ota_topic *topic)
+{
+    if (ota_name_is_product(topic->product, topic->product_len)) {
+        memcpy(intake->unknown_product, topic->product, topic->product_len);
+        intake->unknown_product[topic->product_len] = '\0';
+    }
+}
+
 void ota_intake_deny(struct ota_intake *intake, const struct mosquitto *client,
                      const struct ota_topic *topic)
 {
     char target[OTA_SUBJECT_MAX + 1];
     enum ota_refusal reason = ota_intake_denial(intake, topic);
     ota_intake_refuse(intake, client, reason);
+    if (reason == OTA_REFUSED_UNKNOWN_PRODUCT) {
+        note_unknown(intake, topic);
+    }
     if (reason == OTA_REFUSED_IDENTITY) {
         ota_topic_subject(topic, target, sizeof target);
         ota_trail_topic(intake->trail,
@@ -227,6 +238,7 @@ static enum ota_refusal find_device(struct ota_intake *intake, const struct mosq
     struct ota_product *product =
         ota_fleet_product(&core->fleet, topic->product, topic->product_len);
     if (product == NULL) {
+        note_unknown(intake, topic);
         return OTA_REFUSED_UNKNOWN_PRODUCT;
     }
     *device = ota_fleet_device(&core->fleet, product, topic->device, topic->device_len);

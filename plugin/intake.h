@@ -56,6 +56,8 @@ struct ota_intake {
     uint64_t refused[OTA_REFUSAL_COUNT];
     int64_t logged_at[OTA_REFUSAL_COUNT]; /* monotonic ms */
     uint32_t registration_tat;            /* see ota_rate_take */
+    /* Of the last report that was refused since nobody created its product; "": none was. */
+    char unknown_product[OTA_PRODUCT_MAX + 1];
 };
 
 enum ota_intake_verdict {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <stdio.h>
+#include <string.h>
 
 #include "../broker.h"
 #include "../machine.h"
@@ -29,6 +30,20 @@ static void warn_of_files(const struct ota_surroundings *around, json_t **warnin
     json_array_foreach(around->file_warnings, i, sentence)
     {
         ota_json_push(warnings, json_incref(sentence));
+    }
+}
+
+/* A fleet that reports before its product exists is seen nowhere else. */
+static void warn_of_product(const struct ota_surroundings *around, json_t **warnings)
+{
+    const char *name = around->intake->unknown_product;
+    if (name[0] != '\0' && ota_fleet_product(&around->core->fleet, name, strlen(name)) == NULL) {
+        char text[256];
+        (void)snprintf(text, sizeof text,
+                       "devices of product %s, which doesn't exist, were refused: create it if "
+                       "they are yours, and they are there from their next version report",
+                       name);
+        ota_json_push(warnings, json_string(text));
     }
 }
 
@@ -64,6 +79,7 @@ json_t *ota_info_warnings(const struct ota_surroundings *around)
         ota_json_push(&warnings, json_string("downloads are off: no device can be upgraded"));
     }
     warn_of_denial(around, &warnings);
+    warn_of_product(around, &warnings);
     warn_of_files(around, &warnings);
     return warnings;
 }

@@ -69,6 +69,16 @@ def test_a_plugin_that_is_loaded_before_ours(broker, tmp_path):
     assert set(found) == {"plugin_order", "downloads"}
 
 
+def test_devices_of_a_product_that_nobody_created(broker):
+    one = broker(users=USERS)
+    device = one.device("p", "d", subscribe=False, password="secret")
+    device.report_version("0.0.1", wait=False)
+    device.subscribe(device.update_topic)  # what came before it was heard by then
+    found = doctor(one)
+    assert_only(found, "unknown_product", "warning")
+    assert "product p," in found["unknown_product"]["finding"]
+
+
 class PerListener(harness.Broker):
     """per_listener_settings true: the plugin belongs to the listener."""
 

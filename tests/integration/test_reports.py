@@ -263,7 +263,10 @@ def test_an_unknown_product_is_counted_and_not_answered(admin, device):
     round_trip(lost)
     assert refused(admin) == {"unknown_product": 1}
     assert not answers(lost)
+    (warning,) = admin.call("getInfo")["warnings"]
+    assert "product nothing, which doesn't exist" in warning
     admin.call("createProduct", product="nothing")
+    assert not admin.call("getInfo")["warnings"]
     assert lost.report_version(OLD)["result_code"] == 0, "the product exists now"
 
 
