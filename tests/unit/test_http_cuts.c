@@ -26,6 +26,18 @@ static double ms_of(clockid_t clock)
     return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
 }
 
+/* libmicrohttpd 0.9.75 takes at most 128 events at once, and seems to wait for more after just so
+ * many: what was cut then stays in its books until anybody comes. Seen once in some fifty runs. */
+static void wait_until_gone(void)
+{
+    for (int i = 0; i < 600 && active() > 0; i++) {
+        int passer_by = client_connect(world.port, 0);
+        sleep_ms(100);
+        (void)close(passer_by);
+    }
+    assert_int_equal(active(), 0);
+}
+
 /* What the slowest of all cuts costs the caller, which is the broker's thread. */
 static double cut_all(const struct ota_claim *claims)
 {
@@ -39,7 +51,7 @@ static double cut_all(const struct ota_claim *claims)
         worst = took > worst ? took : worst;
     }
     double all = ms_of(CLOCK_MONOTONIC) - began;
-    wait_until_active(0);
+    wait_until_gone();
     print_message("%d tasks cut: %.3f ms, %.3f ms of the processor at most for one, all gone after "
                   "%.0f ms\n",
                   TASKS, all, worst, ms_of(CLOCK_MONOTONIC) - began);
