@@ -277,6 +277,9 @@ struct ota_device *ota_fleet_add_device(struct ota_fleet *fleet, const struct ot
         !reserve_mark(&fleet->looks, (uint32_t)row->id)) {
         return NULL;
     }
+    if (fleet->pages[page][(size_t)row->id % OTA_PAGE] != NULL) {
+        return NULL; /* a damaged database may give a row twice */
+    }
     struct ota_device *device = new_device(row, product);
     if (device == NULL) {
         return NULL;

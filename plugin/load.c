@@ -205,7 +205,9 @@ enum ota_err ota_load(struct ota_core *core, struct ota_error *error)
     struct loading loading = {.core = core, .error = error};
     err = load_all(core, &loading, error);
     if (err == OTA_OK && loading.no_memory) {
-        err = ota_error_set(error, OTA_INTERNAL, NULL, "not enough memory to load the fleet");
+        err = ota_error_set(error, OTA_INTERNAL, NULL,
+                            "the fleet can't be loaded: memory is out, or the database is damaged "
+                            "(sqlite3 FILE 'PRAGMA integrity_check')");
     }
     return err;
 }

@@ -429,6 +429,10 @@ static void test_ids_out_of_range(void **state)
     assert_null(ota_fleet_device_by_id(fleet, -5));
     assert_null(ota_fleet_device_by_id(fleet, INT64_MAX));
     assert_int_equal(fleet->device_count, 0);
+    assert_non_null(add_device(fleet, 1, 1, "a", ""));
+    assert_null(add_device(fleet, 1, 1, "b", "")); /* the id is taken */
+    assert_int_equal(fleet->device_count, 1);
+    assert_null(ota_fleet_device(fleet, ota_fleet_product_by_id(fleet, 1), "b", 1));
     ota_fleet_free(fleet);
     free(world);
 }
