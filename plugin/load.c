@@ -131,6 +131,10 @@ static bool load_task(void *data, const struct ota_task_row *row)
     struct ota_task *task = ota_heap_reserve(&core->due, core->fleet.task_count + 1)
                                 ? ota_task_new(&core->fleet, row)
                                 : NULL;
+    if (task != NULL && task->device->task != NULL) { /* only a damaged database has two */
+        ota_task_free(task);
+        task = NULL;
+    }
     loading->no_memory = task == NULL;
     if (task != NULL) {
         ota_upgrade_of_row(row, &task->up);
