@@ -41,18 +41,22 @@ def read_devices(db, entries, product, tasks):
     return found
 
 
-def read_tasks(db, entries, device):
-    tasks = []
-    for number, target, status, confirmation, attempt, head in db.execute(
-        "SELECT id, version, status, confirmation, attempt, last_event FROM task "
+def each_task(db, entries, device):
+    """What both kinds of devices are compared by, and the events of the task's history."""
+    for number, batch, target, status, confirmation, attempt, head in db.execute(
+        "SELECT id, batch_id, version, status, confirmation, attempt, last_event FROM task "
         "WHERE device_id = ? ORDER BY id", (device,)
     ).fetchall():
         events = read_history(entries, number, head, status)
-        tasks.append({"id": number, "entries": len(events), "target": target, "attempt": attempt,
-                      "status": WAITING if status == SENT else status,
-                      "events": [event for event in events if event != SENT],
-                      "confirmed": confirmation == 2})
-    return tasks
+        yield {"id": number, "entries": len(events), "attempt": attempt, "status": status,
+               "confirmed": confirmation == 2}, batch, target, events
+
+
+def read_tasks(db, entries, device):
+    return [{**task, "target": target,
+             "status": WAITING if task["status"] == SENT else task["status"],
+             "events": [event for event in events if event != SENT]}
+            for task, _, target, events in each_task(db, entries, device)]
 
 
 def read_history(entries, task, head, status):
@@ -66,15 +70,8 @@ def read_history(entries, task, head, status):
 
 
 def read_batch_tasks(db, entries, device):
-    tasks = []
-    for number, batch, status, confirmation, attempt, head in db.execute(
-        "SELECT id, batch_id, status, confirmation, attempt, last_event FROM task "
-        "WHERE device_id = ? ORDER BY id", (device,)
-    ).fetchall():
-        events = read_history(entries, number, head, status)
-        tasks.append({"id": number, "entries": len(events), "batch": batch, "attempt": attempt,
-                      "status": status, "sent": events.count(SENT), "confirmed": confirmation == 2})
-    return tasks
+    return [{**task, "batch": batch, "sent": events.count(SENT)}
+            for task, batch, _, events in each_task(db, entries, device)]
 
 
 def read_batches(db):

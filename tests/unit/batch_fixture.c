@@ -581,3 +581,21 @@ void batch_check_live(struct crowd *crowd)
         check_batch(crowd, batch);
     }
 }
+
+void crowd_run(struct crowd *crowd, int64_t ms)
+{
+    fixture_run(&crowd->fix, ms, 100);
+}
+
+struct ota_batch *batch_begin(struct crowd *crowd, int count, const struct ota_batch_row *row,
+                              const struct ota_stage *stages, size_t stage_count)
+{
+    crowd_add(crowd, count, "1.0");
+    crowd_connect(crowd, 0, crowd->count - 1);
+    crowd_run(crowd, 100);
+    fake_broker_clear_messages();
+    struct ota_batch *batch = batch_start(crowd, row, NULL, stages, stage_count);
+    crowd_run(crowd, 100);
+    batch_check(crowd);
+    return batch;
+}

@@ -38,6 +38,8 @@ struct ota_task *crowd_task(const struct crowd *crowd, int i);
 /* Devices first..last come, as by a version report whose grace is over; or go. */
 void crowd_connect(struct crowd *crowd, int first, int last);
 void crowd_disconnect(struct crowd *crowd, int first, int last);
+/* Time goes on by so much, a tick each 100 ms. */
+void crowd_run(struct crowd *crowd, int64_t ms);
 /* The device reports progress about version 2.0: "downloading", "burning", "done" … */
 void crowd_says(struct crowd *crowd, int i, const char *state);
 void crowd_fails(struct crowd *crowd, int i, int code);
@@ -65,6 +67,9 @@ struct ota_batch_row batch_row(const struct crowd *crowd);
 /* Makes it and starts it; target is JSON, NULL for all, "" for none. stages NULL: none. */
 struct ota_batch *batch_start(struct crowd *crowd, const struct ota_batch_row *row,
                               const char *target, const struct ota_stage *stages, size_t count);
+/* So many devices, connected, and a batch for all, a tick old; what was sent before is cleared. */
+struct ota_batch *batch_begin(struct crowd *crowd, int count, const struct ota_batch_row *row,
+                              const struct ota_stage *stages, size_t stage_count);
 struct ota_batch *batch_draft(struct crowd *crowd, const struct ota_batch_row *row,
                               const char *target);
 /* The same after a restart. */

@@ -470,3 +470,13 @@ void world_check_kept(struct world *world, struct loop *loop, const struct world
     loop_same(loop, "memory, and what a start makes of the database", state->kept, memory);
     free(memory);
 }
+
+int world_main(struct world *world, int crowd, const struct CMUnitTest *test)
+{
+    const struct CMUnitTest tests[] = {*test};
+    faults_install();
+    world_open(world, crowd);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    world_close(world);
+    return failed;
+}

@@ -32,6 +32,8 @@ struct world {
 /* With so many connected devices c0, c1, … besides. */
 void world_open(struct world *world, int crowd);
 void world_close(struct world *world);
+/* What main returns: the test runs in a world of its own, and faults can be had. */
+int world_main(struct world *world, int crowd, const struct CMUnitTest *test);
 
 /* The database as it was made, and the broker just started; those are connected that were. */
 void world_restore(struct world *world);

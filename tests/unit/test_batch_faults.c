@@ -12,23 +12,6 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-static void run(struct crowd *crowd, int64_t ms)
-{
-    fixture_run(&crowd->fix, ms, 100);
-}
-
-static struct ota_batch *begin_with(struct crowd *crowd, int count, const struct ota_batch_row *row,
-                                    const struct ota_stage *stages, size_t stage_count)
-{
-    crowd_add(crowd, count, "1.0");
-    crowd_connect(crowd, 0, crowd->count - 1);
-    run(crowd, 100);
-    struct ota_batch *batch = batch_start(crowd, row, NULL, stages, stage_count);
-    run(crowd, 100);
-    batch_check(crowd);
-    return batch;
-}
-
 /* --- writes that fail ---------------------------------------------------------------------------
  */
 
@@ -39,15 +22,15 @@ static void test_a_task_that_cannot_be_sent(void **state)
     struct ota_batch_row row = batch_row(crowd);
     crowd_add(crowd, 5, "1.0");
     struct ota_batch *batch = batch_start(crowd, &row, NULL, NULL, 0);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     crowd_connect(crowd, 0, 4);
     struct ota_task *task = ota_batch_next(batch);
     int64_t id = task->id;
     task->id = 999999; /* no such row */
-    run(crowd, 10000);
+    crowd_run(crowd, 10000);
     assert_string_equal(batch_counts(batch), "waiting 1, message_sent 4");
     task->id = id;
-    run(crowd, 70000);
+    crowd_run(crowd, 70000);
     assert_string_equal(batch_counts(batch), "message_sent 5");
     batch_check(crowd);
 }
@@ -62,13 +45,13 @@ static void test_a_batch_that_cannot_be_written(void **state)
     struct ota_batch *batch = batch_start(crowd, &row, "{\"devices\":[\"m2\",\"m3\"]}", NULL, 0);
     int64_t id = batch->row.id;
     batch->row.id = 999999; /* no such row */
-    run(crowd, 10000);
+    crowd_run(crowd, 10000);
     assert_string_equal(batch_stands(other), "running");
     assert_string_equal(batch_stands(batch), "preparing");
     assert_true(fake_broker_logged("set aside"));
     assert_int_equal(crowd->fix.core.counters.store_failures, 0); /* the store is well */
     batch->row.id = id;
-    run(crowd, 60000);
+    crowd_run(crowd, 60000);
     assert_string_equal(batch_stands(batch), "running");
     assert_string_equal(batch_counts(batch), "waiting 2");
     batch_check(crowd);
@@ -83,18 +66,18 @@ static void test_a_device_that_cannot_be_looked_at(void **state)
     row.mode = OTA_MODE_CONTINUOUS;
     struct ota_batch *batch = batch_start(crowd, &row, "{\"fromVersions\":[\"1.0\"]}", NULL, 0);
     (void)batch_start(crowd, &row, "{\"tags\":[\"t\"]}", NULL, 0); /* each row is read for it */
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     crowd_add(crowd, 4, "1.0");
     crowd_break(crowd, 1);
     crowd_connect(crowd, 0, 3);
-    run(crowd, 500);
+    crowd_run(crowd, 500);
     assert_string_equal(batch_counts(batch), "message_sent 3");
     assert_int_equal(core->counters.store_failures, 0); /* the store is well */
     assert_true(fake_broker_logged("device m1"));
     assert_false(core->fleet.looks.any);
     crowd_break(crowd, -1);
     crowd_reports(crowd, 1, "1.0"); /* that is a look again */
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_counts(batch), "message_sent 4");
     batch_check(crowd);
 }
@@ -128,15 +111,15 @@ static void test_a_failed_notice_costs_no_token(void **state)
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
     row.rate_per_minute = 1;
-    struct ota_batch *batch = begin_with(crowd, 3, &row, NULL, 0);
+    struct ota_batch *batch = batch_begin(crowd, 3, &row, NULL, 0);
     assert_string_equal(batch_counts(batch), "waiting 2, message_sent 1");
-    run(crowd, 55000);
+    crowd_run(crowd, 55000);
     fixture_fail_commits(true);
-    run(crowd, 6000);
+    crowd_run(crowd, 6000);
     assert_string_equal(batch_counts(batch), "waiting 2, message_sent 1");
     assert_true(fixture_failed_commits() > 0);
     fixture_fail_commits(false);
-    run(crowd, 2000);
+    crowd_run(crowd, 2000);
     assert_string_equal(batch_counts(batch), "waiting 1, message_sent 2");
     batch_check(crowd);
 }
@@ -150,19 +133,19 @@ static void test_sending_fails_in_turn(void **state)
         crowd_add(crowd, 4, "1.0");
         crowd_disconnect(crowd, 0, crowd->count - 1);
         struct ota_batch *batch = batch_start(crowd, &row, NULL, NULL, 0);
-        run(crowd, 100);
+        crowd_run(crowd, 100);
         crowd_connect(crowd, 0, crowd->count - 1);
-        run(crowd, 900);
+        crowd_run(crowd, 900);
         batch_check(crowd);
         assert_int_equal(batch_do(crowd, batch_cancel_all, batch), OTA_OK);
-        run(crowd, 300);
+        crowd_run(crowd, 300);
         batch = batch_start(crowd, &row, NULL, NULL, 0);
         fixture_fail_write(n + 3); /* behind the preparation */
-        run(crowd, 100);
+        crowd_run(crowd, 100);
         batch_check(crowd);
         bool failed = fixture_write_failed();
         fixture_fail_write(0);
-        run(crowd, 3000);
+        crowd_run(crowd, 3000);
         struct ota_tally tally = ota_batch_tally(batch);
         assert_int_equal(tally.by_status[OTA_MESSAGE_SENT], crowd->count);
         batch_check(crowd);
@@ -171,7 +154,7 @@ static void test_sending_fails_in_turn(void **state)
             return;
         }
         assert_int_equal(batch_do(crowd, batch_cancel_all, batch), OTA_OK);
-        run(crowd, 300);
+        crowd_run(crowd, 300);
     }
 }
 
@@ -180,21 +163,21 @@ static void test_retrying_fails_in_turn(void **state)
 {
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
-    struct ota_batch *batch = begin_with(crowd, 4, &row, NULL, 0);
+    struct ota_batch *batch = batch_begin(crowd, 4, &row, NULL, 0);
     crowd_says(crowd, 0, "done");
     crowd_succeeds(crowd, 1);
     for (int n = 1;; n++) {
         crowd_fails(crowd, 2, -4);
         crowd_fails(crowd, 3, -4);
-        run(crowd, FIX_TIMEOUT + 100);
+        crowd_run(crowd, FIX_TIMEOUT + 100);
         assert_string_equal(batch_stands(batch), "finished");
         assert_int_equal(batch_do(crowd, ota_batches_retry, batch), OTA_OK);
         fixture_fail_write(n);
-        run(crowd, 100);
+        crowd_run(crowd, 100);
         batch_check(crowd);
         bool failed = fixture_write_failed();
         fixture_fail_write(0);
-        run(crowd, 3000);
+        crowd_run(crowd, 3000);
         assert_string_equal(batch_counts(batch), "message_sent 2, succeeded 2");
         assert_int_equal(ota_batch_tally(batch).overdue, 1);
         batch_check(crowd);
@@ -214,7 +197,7 @@ static void test_commands_fail_in_turn(void **state)
                                      ota_batches_retry, batch_cancel_all};
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
-    struct ota_batch *batch = begin_with(crowd, 4, &row, two, 2);
+    struct ota_batch *batch = batch_begin(crowd, 4, &row, two, 2);
     for (size_t i = 0; i < COUNT(acts); i++) {
         for (int n = 1;; n++) {
             struct ota_batch_row before = batch->row;
@@ -232,7 +215,7 @@ static void test_commands_fail_in_turn(void **state)
             assert_memory_equal(&batch->row, &before, sizeof before);
             assert_memory_equal(batch->stages, stages, sizeof stages);
         }
-        run(crowd, 200);
+        crowd_run(crowd, 200);
     }
     assert_string_equal(batch_counts(batch), "cancelled 4");
 }
@@ -243,14 +226,14 @@ static void test_a_cancel_fails_in_turn(void **state)
     struct crowd *crowd = *state;
     for (int n = 1;; n++) {
         struct ota_batch_row row = batch_row(crowd);
-        struct ota_batch *batch = begin_with(crowd, n == 1 ? 5 : 0, &row, NULL, 0);
+        struct ota_batch *batch = batch_begin(crowd, n == 1 ? 5 : 0, &row, NULL, 0);
         assert_int_equal(batch_do(crowd, batch_cancel_all, batch), OTA_OK);
         fixture_fail_write(n);
-        run(crowd, 300);
+        crowd_run(crowd, 300);
         batch_check(crowd);
         bool failed = fixture_write_failed();
         fixture_fail_write(0);
-        run(crowd, 2000);
+        crowd_run(crowd, 2000);
         assert_string_equal(batch_counts(batch), "cancelled 5");
         assert_true(batch->row.tallied);
         batch_check(crowd);
@@ -272,12 +255,12 @@ static void test_a_cancel_between_placing_and_its_commit(void **state)
     crowd_add(crowd, 40, "1.0");
     struct ota_batch *batch = batch_start(crowd, &row, NULL, half, 2);
     fixture_fail_write(4); /* tasks, row, commit, and then */
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_true(fixture_write_failed());
     assert_string_equal(batch_stands(batch), "preparing");
     batch_check(crowd);
     assert_int_equal(batch_do(crowd, batch_cancel, batch), OTA_OK);
-    run(crowd, 3000);
+    crowd_run(crowd, 3000);
     assert_true(batch->row.tallied);
     batch_check(crowd);
     int64_t id = batch->row.id;
@@ -425,7 +408,7 @@ static void make_all_phases(struct crowd *crowd)
     first = crowd->count;                                                                          \
     crowd_add(crowd, 10, version);                                                                 \
     crowd_connect(crowd, first, first + 9);                                                        \
-    run(crowd, 100);                                                                               \
+    crowd_run(crowd, 100);                                                                         \
     (void)snprintf(target, sizeof target, "{\"fromVersions\":[\"%s\"]}", version)
     TEN("draft");
     (void)batch_draft(crowd, &row, target);
@@ -435,13 +418,13 @@ static void make_all_phases(struct crowd *crowd)
     row = batch_row(crowd);
     TEN("soaking"); /* with one of each status */
     batch = batch_start(crowd, &row, target, three, 3);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     for (int i = first, n = 0; i < first + 10; i++) {
         if (ota_batch_stage_of(batch, crowd_device(crowd, i)->id) == 0 && n++ < 2) {
             crowd_succeeds(crowd, i);
         }
     }
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_int_not_equal(batch->stages[0].passed_ms, 0);
     TEN("mixed");
     row.max_in_flight = 7;
@@ -450,7 +433,7 @@ static void make_all_phases(struct crowd *crowd)
     row.threshold_percent = 90;
     row.threshold_min = 9;
     batch = batch_start(crowd, &row, target, NULL, 0);
-    run(crowd, 1000);
+    crowd_run(crowd, 1000);
     static const char *const says[] = {"downloading", "downloaded", "burning", "done"};
     for (int i = first, n = 0; i < first + 10; i++) {
         if (strcmp(crowd_stands(crowd, i), "message_sent") == 0) {
@@ -469,11 +452,11 @@ static void make_all_phases(struct crowd *crowd)
     row = batch_row(crowd);
     TEN("paused");
     batch = batch_start(crowd, &row, target, three, 3);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_int_equal(batch_do(crowd, ota_batches_pause, batch), OTA_OK);
     TEN("finished");
     batch = batch_start(crowd, &row, target, NULL, 0);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     for (int i = 0; i < 10; i++) {
         if (i < 5) {
             crowd_says(crowd, first + i, "done");
@@ -485,31 +468,31 @@ static void make_all_phases(struct crowd *crowd)
             crowd_fails(crowd, first + i, -4);
         }
     }
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stands(batch), "finished");
     TEN("cancelling");
     batch = batch_start(crowd, &row, target, NULL, 0);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_int_equal(batch_do(crowd, batch_cancel, batch), OTA_OK);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_false(batch->row.tallied);
     TEN("cancelled");
     batch = batch_start(crowd, &row, target, three, 3);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_int_equal(batch_do(crowd, batch_cancel_all, batch), OTA_OK);
-    run(crowd, 300);
+    crowd_run(crowd, 300);
     assert_true(batch->row.tallied);
     TEN("expired");
     row.expire_at = ota_now_unix() + 250;
     row.max_in_flight = 2;
     batch = batch_start(crowd, &row, target, NULL, 0);
-    run(crowd, 600);
+    crowd_run(crowd, 600);
     assert_string_equal(batch_stands(batch), "running expired");
     row = batch_row(crowd);
     row.mode = OTA_MODE_CONTINUOUS;
     TEN("continuous");
     (void)batch_start(crowd, &row, target, NULL, 0);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
 #undef TEN
 }
 
@@ -562,7 +545,7 @@ static void test_killed_amid_a_cancel(void **state)
     crowd_add(crowd, 1100, "1.0");
     struct ota_batch *batch = batch_start(crowd, &row, NULL, NULL, 0);
     int64_t id = batch->row.id;
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_int_equal(batch_do(crowd, batch_cancel, batch), OTA_OK);
     int kills = 0;
     for (; !batch_again(crowd, id)->row.tallied && kills < 50; kills++) {
@@ -579,9 +562,9 @@ static void test_killed_amid_a_retry(void **state)
 {
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
-    struct ota_batch *batch = begin_with(crowd, 450, &row, NULL, 0);
+    struct ota_batch *batch = batch_begin(crowd, 450, &row, NULL, 0);
     int64_t id = batch->row.id;
-    run(crowd, 1000);
+    crowd_run(crowd, 1000);
     for (int i = 0; i < 450; i++) {
         if (i % 9 == 0) {
             crowd_says(crowd, i, "done");
@@ -589,7 +572,7 @@ static void test_killed_amid_a_retry(void **state)
             crowd_fails(crowd, i, -4);
         }
     }
-    run(crowd, FIX_TIMEOUT);
+    crowd_run(crowd, FIX_TIMEOUT);
     assert_string_equal(batch_stands(batch), "finished");
     crowd_disconnect(crowd, 0, 449);
     assert_int_equal(batch_do(crowd, ota_batches_retry, batch), OTA_OK);
@@ -599,7 +582,7 @@ static void test_killed_amid_a_retry(void **state)
         restart(crowd, kills % 2 == 0);
     }
     assert_in_range(kills, 4, 6);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     batch = batch_again(crowd, id);
     assert_string_equal(batch_stands(batch), "running");
     assert_string_equal(batch_counts(batch), "waiting 400, succeeded 50");

@@ -9,29 +9,12 @@
 
 #include "../../plugin/broker.h"
 
-static void run(struct crowd *crowd, int64_t ms)
-{
-    fixture_run(&crowd->fix, ms, 100);
-}
-
-/* All devices, connected, and a batch for them, a tick old. */
-static struct ota_batch *begin_with(struct crowd *crowd, int count, const struct ota_batch_row *row)
-{
-    crowd_add(crowd, count, "1.0");
-    crowd_connect(crowd, 0, count - 1);
-    run(crowd, 100);
-    fake_broker_clear_messages();
-    struct ota_batch *batch = batch_start(crowd, row, NULL, NULL, 0);
-    run(crowd, 100);
-    return batch;
-}
-
 static void test_rate_per_minute(void **state)
 {
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
     row.rate_per_minute = 60;
-    (void)begin_with(crowd, 12, &row);
+    (void)batch_begin(crowd, 12, &row, NULL, 0);
     assert_int_equal(crowd_notices(), 1); /* at once */
     int waiting = 0;
     while (strcmp(crowd_stands(crowd, waiting), "waiting") != 0) {
@@ -56,7 +39,7 @@ static void test_the_rate_is_kept_whenever_ticks_come(void **state)
     row.rate_per_minute = 60;
     row.timeout_ms = 1000000;
     crowd->fix.core.settings.notice_interval_ms = 1000000;
-    (void)begin_with(crowd, 200, &row);
+    (void)batch_begin(crowd, 200, &row, NULL, 0);
     fixture_run(&crowd->fix, 119000, 70);
     assert_in_range(crowd_notices(), 119, 120);
 }
@@ -67,15 +50,15 @@ static void test_no_burst_after_a_lull(void **state)
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
     row.rate_per_minute = 300;
-    struct ota_batch *batch = begin_with(crowd, 40, &row);
+    struct ota_batch *batch = batch_begin(crowd, 40, &row, NULL, 0);
     crowd_disconnect(crowd, 0, 39);
     fake_broker_clear_messages();
-    run(crowd, 60000);
+    crowd_run(crowd, 60000);
     assert_int_equal(crowd_notices(), 0); /* offline devices take nothing */
     crowd_connect(crowd, 0, 39);
     fixture_tick(&crowd->fix, 10);
     assert_in_range(crowd_notices(), 5, 6); /* one of them is told again */
-    run(crowd, 1000);
+    crowd_run(crowd, 1000);
     struct ota_tally tally = ota_batch_tally(batch);
     assert_in_range(tally.by_status[OTA_MESSAGE_SENT], 10, 11);
 }
@@ -85,16 +68,16 @@ static void test_a_pause_earns_nothing(void **state)
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
     row.rate_per_minute = 6; /* one in ten seconds */
-    struct ota_batch *batch = begin_with(crowd, 5, &row);
+    struct ota_batch *batch = batch_begin(crowd, 5, &row, NULL, 0);
     assert_string_equal(batch_counts(batch), "waiting 4, message_sent 1");
-    run(crowd, 6000);
+    crowd_run(crowd, 6000);
     assert_int_equal(batch_do(crowd, ota_batches_pause, batch), OTA_OK);
-    run(crowd, 60000);
+    crowd_run(crowd, 60000);
     assert_string_equal(batch_counts(batch), "waiting 4, message_sent 1");
     assert_int_equal(batch_do(crowd, ota_batches_resume, batch), OTA_OK);
-    run(crowd, 3800);
+    crowd_run(crowd, 3800);
     assert_string_equal(batch_counts(batch), "waiting 4, message_sent 1");
-    run(crowd, 300); /* six before, four after */
+    crowd_run(crowd, 300); /* six before, four after */
     assert_string_equal(batch_counts(batch), "waiting 3, message_sent 2");
 }
 
@@ -103,15 +86,15 @@ static void test_a_restart_earns_nothing(void **state)
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
     row.rate_per_minute = 6;
-    int64_t id = begin_with(crowd, 5, &row)->row.id;
+    int64_t id = batch_begin(crowd, 5, &row, NULL, 0)->row.id;
     for (int i = 0; i < 3; i++) {
         crowd_restart(crowd, i % 2 != 0);
         fake_broker_advance(3600000);
         crowd_connect(crowd, 0, 4);
-        run(crowd, 1000);
+        crowd_run(crowd, 1000);
     }
     assert_string_equal(batch_counts(batch_again(crowd, id)), "waiting 4, message_sent 1");
-    run(crowd, 9000);
+    crowd_run(crowd, 9000);
     assert_string_equal(batch_counts(batch_again(crowd, id)), "waiting 3, message_sent 2");
 }
 
@@ -122,14 +105,14 @@ static void test_what_takes_from_the_bucket(void **state)
     struct ota_batch_row row = batch_row(crowd);
     row.rate_per_minute = 2;
     row.retry_max = 1;
-    struct ota_batch *batch = begin_with(crowd, 1, &row);
-    run(crowd, 29000);
+    struct ota_batch *batch = batch_begin(crowd, 1, &row, NULL, 0);
+    crowd_run(crowd, 29000);
     assert_int_equal(crowd_notices(), 3);
     assert_in_range((int)(batch->row.bucket.tokens * 1000), 0, 1000);
     crowd_fails(crowd, 0, -1);
-    run(crowd, 29000);
+    crowd_run(crowd, 29000);
     assert_int_equal(crowd_notices(), 3);
-    run(crowd, 1100);
+    crowd_run(crowd, 1100);
     assert_int_equal(crowd_notices(), 4);
     assert_true(batch->row.bucket.tokens < 1.0);
 }
@@ -142,7 +125,7 @@ static void test_the_bucket_fills_while_nobody_is_there(void **state)
     row.rate_per_minute = 240; /* holds four */
     crowd_add(crowd, 6, "1.0");
     (void)batch_start(crowd, &row, NULL, NULL, 0);
-    run(crowd, 10000);
+    crowd_run(crowd, 10000);
     crowd_connect(crowd, 0, 5);
     fixture_tick(&crowd->fix, 10);
     assert_int_equal(crowd_notices(), 4);
@@ -159,7 +142,7 @@ static void test_the_bucket_of_one_that_was_paused_first(void **state)
     crowd_connect(crowd, 0, 5);
     struct ota_batch *batch = batch_start(crowd, &row, NULL, NULL, 0);
     assert_int_equal(batch_do(crowd, ota_batches_pause, batch), OTA_OK);
-    run(crowd, 10000);
+    crowd_run(crowd, 10000);
     assert_int_equal(batch_do(crowd, ota_batches_resume, batch), OTA_OK);
     fixture_tick(&crowd->fix, 10);
     assert_int_equal(crowd_notices(), 1);
@@ -173,17 +156,17 @@ static void test_a_pause_by_itself_keeps_what_was_earned(void **state)
     row.rate_per_minute = 6;
     row.threshold_percent = 1;
     row.threshold_min = 1;
-    struct ota_batch *batch = begin_with(crowd, 2, &row);
+    struct ota_batch *batch = batch_begin(crowd, 2, &row, NULL, 0);
     int first = crowd_noticed(crowd, 0);
     crowd_disconnect(crowd, 1 - first, 1 - first);
-    run(crowd, 15000);
+    crowd_run(crowd, 15000);
     crowd_fails(crowd, first, -4);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stands(batch), "paused failure_threshold");
     crowd_connect(crowd, 1 - first, 1 - first);
     fake_broker_clear_messages();
     assert_int_equal(batch_do(crowd, ota_batches_resume, batch), OTA_OK);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_int_equal(crowd_notices(), 1);
     batch_check(crowd);
 }
@@ -204,15 +187,15 @@ static void test_a_new_rate_is_for_what_follows(void **state)
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
     row.rate_per_minute = 6;
-    struct ota_batch *batch = begin_with(crowd, 3, &row);
+    struct ota_batch *batch = batch_begin(crowd, 3, &row, NULL, 0);
     crowd_disconnect(crowd, 0, 2);
     fake_broker_clear_messages();
-    run(crowd, 4000);
+    crowd_run(crowd, 4000);
     set_rate(crowd, batch, 60); /* 0.4 of a token is there */
     crowd_connect(crowd, 0, 2);
-    run(crowd, 500);
+    crowd_run(crowd, 500);
     assert_string_equal(batch_counts(batch), "waiting 2, message_sent 1");
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     assert_string_equal(batch_counts(batch), "waiting 1, message_sent 2");
     batch_check(crowd);
 }
@@ -225,7 +208,7 @@ static void test_a_lower_rate(void **state)
     row.rate_per_minute = 240;
     crowd_add(crowd, 6, "1.0");
     struct ota_batch *batch = batch_start(crowd, &row, NULL, NULL, 0);
-    run(crowd, 10000); /* four are in it */
+    crowd_run(crowd, 10000); /* four are in it */
     set_rate(crowd, batch, 6);
     crowd_connect(crowd, 0, 5);
     fixture_tick(&crowd->fix, 0);
@@ -238,8 +221,8 @@ static void test_a_first_rate(void **state)
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
     row.max_in_flight = 1;
-    struct ota_batch *batch = begin_with(crowd, 20, &row);
-    run(crowd, 60000);
+    struct ota_batch *batch = batch_begin(crowd, 20, &row, NULL, 0);
+    crowd_run(crowd, 60000);
     row = batch->row;
     row.max_in_flight = 100;
     row.rate_per_minute = 600;
@@ -248,7 +231,7 @@ static void test_a_first_rate(void **state)
     assert_int_equal(ota_core_commit(&crowd->fix.core, NULL), OTA_OK);
     fixture_tick(&crowd->fix, 10);
     assert_string_equal(batch_counts(batch), "waiting 18, message_sent 2");
-    run(crowd, 500);
+    crowd_run(crowd, 500);
     assert_string_equal(batch_counts(batch), "waiting 13, message_sent 7");
 }
 
@@ -266,13 +249,13 @@ static void test_nothing_is_sent_after_expiry(void **state)
     crowd_connect(crowd, 0, 399);
     struct ota_batch *batch = batch_start(crowd, &row, NULL, NULL, 0);
     assert_int_equal(batch_do(crowd, ota_batches_pause, batch), OTA_OK);
-    run(crowd, 9900);
+    crowd_run(crowd, 9900);
     assert_string_equal(batch_counts(batch), "waiting 400");
     assert_int_equal(batch_do(crowd, ota_batches_resume, batch), OTA_OK);
     fixture_tick(&crowd->fix, 200);
     assert_non_null(batch->sweep_next);
     batch_check(crowd);
-    run(crowd, 1000);
+    crowd_run(crowd, 1000);
     assert_int_equal(crowd_notices(), 0);
     assert_string_equal(batch_counts(batch), "cancelled 400");
     assert_string_equal(batch_stands(batch), "finished expired");
@@ -286,11 +269,11 @@ static void test_a_retry_goes_on_amid_expiry(void **state)
     struct ota_batch_row row = batch_row(crowd);
     row.max_in_flight = 1;
     row.retry_max = 1;
-    struct ota_batch *batch = begin_with(crowd, 400, &row);
+    struct ota_batch *batch = batch_begin(crowd, 400, &row, NULL, 0);
     int first = crowd_noticed(crowd, 0);
     assert_int_equal(batch_do(crowd, ota_batches_pause, batch), OTA_OK);
     crowd_fails(crowd, first, -1);
-    run(crowd, 29900);
+    crowd_run(crowd, 29900);
     batch->row.expire_at = ota_now_unix() + 150; /* updateBatch */
     assert_int_equal(batch_do(crowd, ota_batches_resume, batch), OTA_OK);
     fake_broker_clear_messages();
@@ -298,7 +281,7 @@ static void test_a_retry_goes_on_amid_expiry(void **state)
     fixture_tick(&crowd->fix, 200);
     assert_non_null(batch->sweep_next);
     crowd_hold(crowd, first, false);
-    run(crowd, 1000);
+    crowd_run(crowd, 1000);
     assert_int_equal(crowd_notices(), 1);
     assert_int_equal(crowd_noticed(crowd, 0), first);
     assert_string_equal(batch_counts(batch), "message_sent 1, cancelled 399");
@@ -312,16 +295,16 @@ static void test_nothing_is_sent_where_expiry_is_late(void **state)
     struct ota_batch_row row = batch_row(crowd);
     row.max_in_flight = 1;
     row.expire_at = ota_now_unix() + 10000;
-    struct ota_batch *batch = begin_with(crowd, 3, &row);
+    struct ota_batch *batch = batch_begin(crowd, 3, &row, NULL, 0);
     batch->aside_until = ota_now_mono() + 60000;
-    run(crowd, 10000);
+    crowd_run(crowd, 10000);
     assert_string_equal(batch_stands(batch), "running");
     crowd_fails(crowd, crowd_noticed(crowd, 0), -4);
     fake_broker_clear_messages();
-    run(crowd, 40000);
+    crowd_run(crowd, 40000);
     assert_string_equal(batch_stands(batch), "running");
     assert_int_equal(crowd_notices(), 0);
-    run(crowd, 20000);
+    crowd_run(crowd, 20000);
     assert_string_equal(batch_counts(batch), "failed 1, cancelled 2");
 }
 
@@ -334,8 +317,8 @@ static void test_nothing_is_sent_while_tasks_are_brought_back(void **state)
     row.max_in_flight = 250;
     row.threshold_percent = 50;
     row.threshold_min = 10;
-    struct ota_batch *batch = begin_with(crowd, 600, &row);
-    run(crowd, 300);
+    struct ota_batch *batch = batch_begin(crowd, 600, &row, NULL, 0);
+    crowd_run(crowd, 300);
     assert_int_equal(crowd_notices(), 250);
     assert_int_equal(batch_do(crowd, ota_batches_retry, batch), OTA_OK);
     fixture_tick(&crowd->fix, 10);
@@ -364,18 +347,18 @@ static void test_nothing_is_sent_of_what_is_aside(void **state)
     row.max_in_flight = 2;
     row.threshold_percent = 50;
     row.threshold_min = 2;
-    struct ota_batch *batch = begin_with(crowd, 10, &row);
+    struct ota_batch *batch = batch_begin(crowd, 10, &row, NULL, 0);
     batch->aside_until = ota_now_mono() + 60000;
     crowd_fails(crowd, crowd_noticed(crowd, 0), -4);
     crowd_fails(crowd, crowd_noticed(crowd, 1), -4);
     fake_broker_clear_messages();
-    run(crowd, 59000);
+    crowd_run(crowd, 59000);
     assert_int_equal(crowd_notices(), 0);
-    run(crowd, 2000);
+    crowd_run(crowd, 2000);
     assert_int_equal(crowd_notices(), 0);
     assert_string_equal(batch_stands(batch), "paused failure_threshold");
     assert_int_equal(batch_do(crowd, ota_batches_resume, batch), OTA_OK);
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     assert_int_equal(crowd_notices(), 2);
     batch_check(crowd);
 }
@@ -395,11 +378,11 @@ static void test_many_retries_hold_up_no_tick(void **state)
         (void)snprintf(target, sizeof target, "{\"devices\":[\"m%d\"]}", i);
         batches[i] = batch_start(crowd, &row, target, NULL, 0);
     }
-    run(crowd, 300);
+    crowd_run(crowd, 300);
     for (int i = 0; i < BATCHES; i++) {
         crowd_fails(crowd, i, -4);
     }
-    run(crowd, 300);
+    crowd_run(crowd, 300);
     for (int i = 0; i < BATCHES; i++) {
         assert_string_equal(batch_stands(batches[i]), "finished");
         assert_int_equal(batch_do(crowd, ota_batches_retry, batches[i]), OTA_OK);
@@ -424,10 +407,10 @@ static void test_a_sweep_never_starves(void **state)
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
     crowd->fix.core.settings.notice_interval_ms = 10;
-    (void)begin_with(crowd, 200, &row);
+    (void)batch_begin(crowd, 200, &row, NULL, 0);
     crowd_add(crowd, 300, "1.0");
     struct ota_batch *batch = batch_start(crowd, &row, NULL, NULL, 0);
-    run(crowd, 300);
+    crowd_run(crowd, 300);
     assert_string_equal(batch_counts(batch), "waiting 300");
     assert_int_equal(batch_do(crowd, batch_cancel, batch), OTA_OK);
     for (int i = 0; i < 100; i++) {

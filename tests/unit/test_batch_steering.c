@@ -14,27 +14,10 @@
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 #define HOUR_MS      3600000
 
-static void run(struct crowd *crowd, int64_t ms)
-{
-    fixture_run(&crowd->fix, ms, 100);
-}
-
-/* All devices, connected, and a batch for them, a tick old. */
-static struct ota_batch *begin_with(struct crowd *crowd, int count, const struct ota_batch_row *row)
-{
-    crowd_add(crowd, count, "1.0");
-    crowd_connect(crowd, 0, count - 1);
-    run(crowd, 100);
-    fake_broker_clear_messages();
-    struct ota_batch *batch = batch_start(crowd, row, NULL, NULL, 0);
-    run(crowd, 100);
-    return batch;
-}
-
 static struct ota_batch *begin(struct crowd *crowd, int count)
 {
     struct ota_batch_row row = batch_row(crowd);
-    return begin_with(crowd, count, &row);
+    return batch_begin(crowd, count, &row, NULL, 0);
 }
 
 /* Cancellations that devices were told of. */
@@ -67,7 +50,7 @@ static struct ota_batch *in_state(struct crowd *crowd, enum ota_batch_state stat
             ? batch_draft(crowd, &row, NULL)
             : batch_start(crowd, &row, state == OTA_BATCH_FINISHED ? nobody : NULL, two, 2);
     if (state != OTA_BATCH_PREPARING && state != OTA_BATCH_DRAFT) {
-        run(crowd, 100);
+        crowd_run(crowd, 100);
     }
     if (state == OTA_BATCH_PAUSED) {
         assert_int_equal(batch_do(crowd, ota_batches_pause, batch), OTA_OK);
@@ -106,7 +89,7 @@ static void test_what_is_allowed_when(void **state)
             if (!ota_batch_is_over(batch)) {
                 assert_int_equal(batch_do(crowd, batch_cancel, batch), OTA_OK);
             }
-            run(crowd, 200);
+            crowd_run(crowd, 200);
             batch_check(crowd);
         }
     }
@@ -119,13 +102,13 @@ static void test_a_draft_for_nobody_is_not_started(void **state)
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
     struct ota_batch *batch = batch_draft(crowd, &row, "");
-    run(crowd, HOUR_MS / 10);
+    crowd_run(crowd, HOUR_MS / 10);
     assert_string_equal(batch_stands(batch), "draft");
     assert_int_equal(batch_do(crowd, ota_batches_start, batch), OTA_CONFLICT);
     row.named = true; /* it has a list, though its devices are gone */
     batch = batch_draft(crowd, &row, "");
     assert_int_equal(batch_do(crowd, ota_batches_start, batch), OTA_OK);
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     assert_string_equal(batch_stands(batch), "finished");
 }
 
@@ -144,7 +127,7 @@ static void test_at_most_a_thousand_that_are_not_over(void **state)
                      OTA_LIMIT_EXCEEDED);
     ota_core_rollback(&crowd->fix.core);
     assert_int_equal(batch_do(crowd, batch_cancel, batch), OTA_OK);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     (void)batch_draft(crowd, &row, NULL);
 }
 
@@ -156,11 +139,11 @@ static void test_a_pause_stops_first_notices(void **state)
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
     row.max_in_flight = 2;
-    struct ota_batch *batch = begin_with(crowd, 6, &row);
+    struct ota_batch *batch = batch_begin(crowd, 6, &row, NULL, 0);
     assert_int_equal(batch_do(crowd, ota_batches_pause, batch), OTA_OK);
     assert_string_equal(batch_stands(batch), "paused admin");
     int told = crowd_notices();
-    run(crowd, 20000);
+    crowd_run(crowd, 20000);
     assert_true(crowd_notices() > told); /* those under way hear it again */
     for (int i = 0; i < 6; i++) {
         if (strcmp(crowd_stands(crowd, i), "message_sent") == 0) {
@@ -170,11 +153,11 @@ static void test_a_pause_stops_first_notices(void **state)
                              OTA_WAIT_PAUSED);
         }
     }
-    run(crowd, 1000);
+    crowd_run(crowd, 1000);
     assert_string_equal(batch_counts(batch), "waiting 4, succeeded 2");
     assert_int_equal(batch_do(crowd, ota_batches_resume, batch), OTA_OK);
     assert_string_equal(batch_stands(batch), "running");
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_counts(batch), "waiting 2, message_sent 2, succeeded 2");
     batch_check(crowd);
 }
@@ -185,10 +168,10 @@ static void test_a_paused_batch_whose_last_task_ends(void **state)
     struct ota_batch *batch = begin(crowd, 2);
     assert_int_equal(batch_do(crowd, ota_batches_pause, batch), OTA_OK);
     crowd_succeeds(crowd, 0);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stands(batch), "paused admin");
     crowd_fails(crowd, 1, -4);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stands(batch), "finished");
     batch_check(crowd);
 }
@@ -205,10 +188,10 @@ static void test_start_at(void **state)
     struct ota_batch *batch = batch_start(crowd, &row, NULL, NULL, 0);
     assert_string_equal(batch_stands(batch), "scheduled");
     assert_int_equal(batch->row.started_at, 0);
-    run(crowd, 59900);
+    crowd_run(crowd, 59900);
     assert_string_equal(batch_stands(batch), "scheduled");
     crowd_add(crowd, 1, "1.0"); /* those that match when it starts */
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     assert_string_equal(batch_stands(batch), "running");
     assert_string_equal(batch_counts(batch), "waiting 3");
     assert_int_not_equal(batch->row.started_at, 0);
@@ -225,14 +208,14 @@ static void test_a_scheduled_one_that_is_paused(void **state)
     row.start_at = ota_now_unix() + 60000;
     struct ota_batch *batch = batch_start(crowd, &row, NULL, NULL, 0);
     assert_int_equal(batch_do(crowd, ota_batches_pause, batch), OTA_OK);
-    run(crowd, 30000);
+    crowd_run(crowd, 30000);
     assert_int_equal(batch_do(crowd, ota_batches_resume, batch), OTA_OK);
     assert_string_equal(batch_stands(batch), "scheduled");
     assert_int_equal(batch_do(crowd, ota_batches_pause, batch), OTA_OK);
-    run(crowd, 60000);
+    crowd_run(crowd, 60000);
     assert_string_equal(batch_stands(batch), "paused admin"); /* also past its time */
     assert_int_equal(batch_do(crowd, ota_batches_resume, batch), OTA_OK);
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     assert_string_equal(batch_stands(batch), "running");
     assert_string_equal(batch_counts(batch), "waiting 2");
 }
@@ -247,7 +230,7 @@ static void test_a_draft_with_a_start(void **state)
     struct ota_batch *late = batch_draft(crowd, &row, NULL);
     assert_int_equal(batch_do(crowd, ota_batches_start, batch), OTA_OK);
     assert_string_equal(batch_stands(batch), "scheduled");
-    run(crowd, 61000);
+    crowd_run(crowd, 61000);
     assert_string_equal(batch_stands(batch), "running");
     assert_string_equal(batch_stands(late), "draft");
     assert_int_equal(batch_do(crowd, ota_batches_start, late), OTA_OK);
@@ -262,7 +245,7 @@ static void test_expiry(void **state)
     row.expire_at = ota_now_unix() + 60000;
     row.max_in_flight = 3;
     row.retry_max = 1;
-    struct ota_batch *batch = begin_with(crowd, 6, &row);
+    struct ota_batch *batch = batch_begin(crowd, 6, &row, NULL, 0);
     int told[3];
     int n = 0;
     for (int i = 0; i < 6; i++) {
@@ -271,12 +254,12 @@ static void test_expiry(void **state)
         }
     }
     assert_int_equal(n, 3);
-    run(crowd, 50000);
+    crowd_run(crowd, 50000);
     crowd_fails(crowd, told[0], -1); /* waits for a retry when the time comes */
     batch->row.max_in_flight = 2;
-    run(crowd, 9600);
+    crowd_run(crowd, 9600);
     assert_string_equal(batch_stands(batch), "running");
-    run(crowd, 300);
+    crowd_run(crowd, 300);
     assert_string_equal(batch_stands(batch), "running expired");
     assert_string_equal(batch_counts(batch), "waiting 1, message_sent 2, cancelled 3");
     assert_int_equal(cancels(), 0);
@@ -288,12 +271,12 @@ static void test_expiry(void **state)
         }
     }
     crowd_succeeds(crowd, told[1]);
-    run(crowd, 31000);
+    crowd_run(crowd, 31000);
     assert_string_equal(crowd_stands(crowd, told[0]), "message_sent");
     batch_check(crowd);
     crowd_succeeds(crowd, told[0]);
     crowd_fails(crowd, told[2], -4);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stands(batch), "finished expired");
     assert_string_equal(batch_counts(batch), "failed 1, succeeded 2, cancelled 3");
     batch_check(crowd);
@@ -312,7 +295,7 @@ static void test_expiry_in_any_state(void **state)
     for (size_t i = 0; i < COUNT(states); i++) {
         struct ota_batch *batch = in_state(crowd, states[i]);
         batch->row.expire_at = ota_now_unix() + 50; /* updateBatch */
-        run(crowd, 300);
+        crowd_run(crowd, 300);
         assert_string_equal(batch_stands(batch), "finished expired");
         assert_string_equal(batch_counts(batch),
                             states[i] >= OTA_BATCH_RUNNING ? "cancelled 5" : "");
@@ -344,7 +327,7 @@ static void test_expiry_amid_preparing(void **state)
         (void)ota_tasks_wait(&crowd->fix.core, task);
     }
     fixture_slow_commits(0);
-    run(crowd, 500);
+    crowd_run(crowd, 500);
     assert_string_equal(batch_stands(batch), "finished expired");
     assert_string_equal(batch_counts(batch), "cancelled 256");
     batch_check(crowd);
@@ -360,16 +343,16 @@ static void test_a_paused_one_that_expires(void **state)
     struct ota_batch_row row = batch_row(crowd);
     row.expire_at = ota_now_unix() + 60000;
     row.max_in_flight = 1;
-    struct ota_batch *batch = begin_with(crowd, 3, &row);
+    struct ota_batch *batch = batch_begin(crowd, 3, &row, NULL, 0);
     assert_int_equal(batch_do(crowd, ota_batches_pause, batch), OTA_OK);
-    run(crowd, 60000);
+    crowd_run(crowd, 60000);
     assert_string_equal(batch_stands(batch), "paused expired");
     assert_string_equal(batch_counts(batch), "message_sent 1, cancelled 2");
     assert_int_equal(batch_do(crowd, ota_batches_resume, batch), OTA_OK);
     assert_string_equal(batch_stands(batch), "running expired"); /* it is remembered */
     assert_int_equal(batch_do(crowd, ota_batches_pause, batch), OTA_OK);
     assert_string_equal(batch_stands(batch), "paused expired");
-    run(crowd, FIX_TIMEOUT);
+    crowd_run(crowd, FIX_TIMEOUT);
     assert_string_equal(batch_stands(batch), "finished expired");
     batch_check(crowd);
 }
@@ -381,14 +364,14 @@ static void test_cancel_after_expiry(void **state)
     struct ota_batch_row row = batch_row(crowd);
     row.expire_at = ota_now_unix() + 60000;
     row.max_in_flight = 3;
-    struct ota_batch *batch = begin_with(crowd, 6, &row);
+    struct ota_batch *batch = batch_begin(crowd, 6, &row, NULL, 0);
     for (int i = 0; i < 6; i++) {
         crowd_says(crowd, i, "downloading");
     }
-    run(crowd, 60000);
+    crowd_run(crowd, 60000);
     assert_string_equal(batch_stands(batch), "running expired");
     assert_int_equal(batch_do(crowd, batch_cancel_all, batch), OTA_OK);
-    run(crowd, 300);
+    crowd_run(crowd, 300);
     assert_string_equal(batch_counts(batch), "cancelled 6");
     batch_check(crowd);
 }
@@ -402,12 +385,12 @@ static void test_cancel_lets_those_under_way_finish(void **state)
     struct ota_batch_row row = batch_row(crowd);
     row.max_in_flight = 4;
     row.retry_max = 3;
-    struct ota_batch *batch = begin_with(crowd, 10, &row);
+    struct ota_batch *batch = batch_begin(crowd, 10, &row, NULL, 0);
     assert_int_equal(batch_do(crowd, batch_cancel, batch), OTA_OK);
     assert_string_equal(batch_stands(batch), "cancelled admin"); /* at once */
     assert_int_equal(batch->row.finished_at, ota_now_unix());
     assert_int_equal(crowd->fix.firmware->batches, 0);
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     assert_string_equal(batch_counts(batch), "message_sent 4, cancelled 6");
     assert_int_equal(cancels(), 0);
     assert_false(batch->row.tallied);
@@ -419,13 +402,13 @@ static void test_cancel_lets_those_under_way_finish(void **state)
                 crowd_succeeds(crowd, i);
             } else if (done == 3) {
                 crowd_fails(crowd, i, -1); /* no new attempt any more */
-                run(crowd, 100);
+                crowd_run(crowd, 100);
                 assert_string_equal(crowd_stands(crowd, i), "cancelled");
                 assert_true(history_has(crowd, i, "failed 0 -1"));
             }
         }
     }
-    run(crowd, FIX_TIMEOUT + 200);
+    crowd_run(crowd, FIX_TIMEOUT + 200);
     assert_string_equal(batch_counts(batch), "succeeded 2, cancelled 8");
     assert_true(batch->row.tallied);
     assert_string_equal(batch_stands(batch), "cancelled admin");
@@ -437,14 +420,14 @@ static void test_cancel_all(void **state)
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
     row.max_in_flight = 4;
-    struct ota_batch *batch = begin_with(crowd, 10, &row);
+    struct ota_batch *batch = batch_begin(crowd, 10, &row, NULL, 0);
     int done = 0;
     while (strcmp(crowd_stands(crowd, done), "message_sent") != 0) {
         done++;
     }
     crowd_says(crowd, done, "done");
     assert_int_equal(batch_do(crowd, batch_cancel_all, batch), OTA_OK);
-    run(crowd, 300);
+    crowd_run(crowd, 300);
     assert_string_equal(batch_counts(batch), "succeeded 1, cancelled 9");
     assert_int_equal(cancels(), 3); /* who was told is told */
     assert_true(batch->row.tallied);
@@ -470,7 +453,7 @@ static void test_cancelling_many_takes_slices(void **state)
     crowd_add(crowd, 1100, "1.0");
     struct ota_batch_row row = batch_row(crowd);
     struct ota_batch *batch = batch_start(crowd, &row, NULL, NULL, 0);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_counts(batch), "waiting 1100");
     struct ota_task *other = fixture_plain_task(&crowd->fix, fixture_device(&crowd->fix, "x", "1"));
     assert_int_equal(batch_do(crowd, batch_cancel, batch), OTA_OK);
@@ -497,23 +480,23 @@ static void test_a_retry_is_no_failure(void **state)
     row.threshold_percent = 100;
     row.threshold_min = 1;
     (void)snprintf(row.retry_on, sizeof row.retry_on, "-4");
-    struct ota_batch *batch = begin_with(crowd, 2, &row);
+    struct ota_batch *batch = batch_begin(crowd, 2, &row, NULL, 0);
     crowd_fails(crowd, 0, -4);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_counts(batch), "waiting 1, message_sent 1");
     assert_string_equal(batch_stands(batch), "running");
     assert_int_equal(ota_tasks_wait(&crowd->fix.core, crowd_task(crowd, 0)), OTA_WAIT_RETRY);
     assert_int_equal(crowd_task(crowd, 0)->up.attempt, 2);
-    run(crowd, 29800);
+    crowd_run(crowd, 29800);
     assert_string_equal(crowd_stands(crowd, 0), "waiting");
-    run(crowd, 300);
+    crowd_run(crowd, 300);
     assert_string_equal(crowd_stands(crowd, 0), "message_sent");
     crowd_fails(crowd, 0, -4); /* that was the only one */
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_counts(batch), "message_sent 1, failed 1");
     assert_string_equal(batch_stands(batch), "paused failure_threshold");
     crowd_fails(crowd, 1, -1); /* not on the list */
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_counts(batch), "failed 2");
     batch_check(crowd);
 }
@@ -525,7 +508,7 @@ static void test_retry_on_after_a_restart(void **state)
     struct ota_batch_row row = batch_row(crowd);
     row.retry_max = 2;
     (void)snprintf(row.retry_on, sizeof row.retry_on, "-4,-99");
-    int64_t id = begin_with(crowd, 3, &row)->row.id;
+    int64_t id = batch_begin(crowd, 3, &row, NULL, 0)->row.id;
     crowd_restart(crowd, true);
     crowd_connect(crowd, 0, 2);
     crowd_fails(crowd, 0, -99);
@@ -549,10 +532,10 @@ static void test_retry_of_a_running_batch(void **state)
     batch_cancel_task(crowd, 4);
     crowd_hold(crowd, 1, true);
     (void)fixture_plain_task(&crowd->fix, crowd_device(crowd, 2)); /* busy otherwise */
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     int64_t retried = crowd_device(crowd, 0)->last_task;
     assert_int_equal(batch_do(crowd, ota_batches_retry, batch), OTA_OK);
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     assert_string_equal(batch_stands(batch), "running");
     assert_string_equal(batch_counts(batch), "message_sent 2, failed 2, succeeded 1, cancelled 1");
     assert_false(batch->row.retrying);
@@ -570,21 +553,21 @@ static void test_retry_of_a_finished_batch(void **state)
     crowd_succeeds(crowd, 1);
     crowd_fails(crowd, 2, -4);
     crowd_fails(crowd, 3, -4);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stands(batch), "finished");
     assert_int_equal(batch_do(crowd, ota_batches_retry, batch), OTA_OK);
     assert_string_equal(batch_stands(batch), "running");
     assert_int_equal(batch->row.finished_at, 0);
     assert_int_equal(crowd->fix.firmware->batches, 1);
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     assert_string_equal(batch_counts(batch), "message_sent 2, succeeded 2");
     batch_check(crowd);
-    run(crowd, FIX_TIMEOUT); /* the one without a proof is overdue now */
+    crowd_run(crowd, FIX_TIMEOUT); /* the one without a proof is overdue now */
     assert_string_equal(batch_stands(batch), "finished");
     assert_string_equal(batch_counts(batch), "failed 2, succeeded 2");
     batch_check(crowd);
     assert_int_equal(batch_do(crowd, ota_batches_retry, batch), OTA_OK);
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     struct ota_tally tally = ota_batch_tally(batch);
     assert_int_equal(tally.overdue, 1);
     assert_int_equal(ota_tally_in_flight(&tally, OTA_GATE_CONFIRMED), 2);
@@ -599,9 +582,9 @@ static void test_retry_of_a_batch_without_failures(void **state)
     struct crowd *crowd = *state;
     struct ota_batch *batch = begin(crowd, 1);
     crowd_succeeds(crowd, 0);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_int_equal(batch_do(crowd, ota_batches_retry, batch), OTA_OK);
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     assert_string_equal(batch_stands(batch), "finished");
     assert_true(batch->row.tallied);
     batch_check(crowd);
@@ -613,20 +596,20 @@ static void test_retry_of_a_paused_batch(void **state)
     struct ota_batch_row row = batch_row(crowd);
     row.threshold_percent = 50;
     row.threshold_min = 2;
-    struct ota_batch *batch = begin_with(crowd, 4, &row);
+    struct ota_batch *batch = batch_begin(crowd, 4, &row, NULL, 0);
     crowd_fails(crowd, 0, -4);
     crowd_fails(crowd, 1, -4);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stands(batch), "paused failure_threshold");
     assert_int_equal(batch_do(crowd, ota_batches_retry, batch), OTA_OK);
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     assert_string_equal(batch_stands(batch), "running");
     assert_string_equal(batch_counts(batch), "message_sent 4");
     crowd_fails(crowd, 2, -4);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stands(batch), "running");
     crowd_fails(crowd, 3, -4); /* the retried ones aren't known any more: these are two */
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stands(batch), "paused failure_threshold");
     batch_check(crowd);
 }
@@ -637,8 +620,8 @@ static void test_retrying_many(void **state)
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
     row.gate = OTA_GATE_DONE;
-    struct ota_batch *batch = begin_with(crowd, 450, &row);
-    run(crowd, 1000);
+    struct ota_batch *batch = batch_begin(crowd, 450, &row, NULL, 0);
+    crowd_run(crowd, 1000);
     assert_string_equal(batch_counts(batch), "message_sent 450");
     for (int i = 0; i < 450; i++) {
         if (i % 10 == 0) {
@@ -647,7 +630,7 @@ static void test_retrying_many(void **state)
             crowd_fails(crowd, i, -4);
         }
     }
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stands(batch), "finished");
     int64_t id = batch->row.id;
     assert_int_equal(batch_do(crowd, ota_batches_retry, batch), OTA_OK);
@@ -661,7 +644,7 @@ static void test_retrying_many(void **state)
     batch = batch_again(crowd, id);
     assert_true(batch->row.retrying);
     batch_check(crowd);
-    run(crowd, 1000);
+    crowd_run(crowd, 1000);
     assert_string_equal(batch_stands(batch), "running");
     assert_int_equal(ota_batch_tally(batch).by_status[OTA_FAILED], 0);
     assert_int_equal(ota_batch_tally(batch).by_status[OTA_SUCCEEDED], 45);
@@ -674,16 +657,16 @@ static void test_retry_where_a_device_failed_twice(void **state)
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
     row.mode = OTA_MODE_CONTINUOUS;
-    struct ota_batch *batch = begin_with(crowd, 3, &row);
+    struct ota_batch *batch = batch_begin(crowd, 3, &row, NULL, 0);
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < 3; i++) {
             crowd_fails(crowd, i, -4);
         }
-        run(crowd, 200);
+        crowd_run(crowd, 200);
     }
     assert_string_equal(batch_counts(batch), "failed 9");
     assert_int_equal(batch_do(crowd, ota_batches_retry, batch), OTA_OK);
-    run(crowd, 2000);
+    crowd_run(crowd, 2000);
     assert_false(batch->row.retrying);
     assert_string_equal(batch_counts(batch), "message_sent 3, failed 6");
     assert_int_equal(crowd->fix.core.counters.store_failures, 0);
@@ -702,13 +685,13 @@ static void test_a_retry_takes_nobody_back(void **state)
     for (int i = 0; i < 3; i++) {
         crowd_fails(crowd, i, -4);
     }
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     crowd_reports(crowd, 0, "3.0");
     crowd_reports(crowd, 1, "2.0");
     assert_string_equal(batch_counts(strict), "failed 3");
     fake_broker_clear_messages();
     assert_int_equal(batch_do(crowd, ota_batches_retry, strict), OTA_OK);
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     assert_string_equal(batch_counts(strict), "message_sent 1, failed 2");
     assert_int_equal(crowd_notices(), 1);
     assert_int_equal(crowd_noticed(crowd, 0), 2);
@@ -716,13 +699,13 @@ static void test_a_retry_takes_nobody_back(void **state)
 
     row.flags = OTA_BATCH_DOWNGRADE | OTA_BATCH_REINSTALL;
     struct ota_batch *both = batch_start(crowd, &row, "{\"devices\":[\"m0\",\"m1\"]}", NULL, 0);
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     crowd_fails(crowd, 0, -4);
     crowd_fails(crowd, 1, -4);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_counts(both), "failed 2");
     assert_int_equal(batch_do(crowd, ota_batches_retry, both), OTA_OK);
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     assert_string_equal(batch_counts(both), "message_sent 2");
     batch_check(crowd);
 }
@@ -732,7 +715,7 @@ static void test_retry_needs_the_firmware(void **state)
     struct crowd *crowd = *state;
     struct ota_batch *batch = begin(crowd, 1);
     crowd_fails(crowd, 0, -4);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_int_equal(ota_core_begin(&crowd->fix.core, NULL), OTA_OK);
     assert_int_equal(ota_firmware_remove(&crowd->fix.core, crowd->fix.firmware, NULL), OTA_OK);
     assert_int_equal(ota_core_commit(&crowd->fix.core, NULL), OTA_OK);
@@ -753,24 +736,24 @@ static void test_retry_of_one_task_of_a_finished_batch(void **state)
     crowd_fails(crowd, 2, -4);
     crowd_fails(crowd, 3, -4);
     batch_cancel_task(crowd, 4);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stands(batch), "finished");
     assert_int_equal(batch_retry_task(crowd, crowd_device(crowd, 2)->last_task), OTA_OK);
     assert_string_equal(batch_stands(batch), "running");
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     assert_string_equal(batch_counts(batch),
                         "message_sent 1, failed 1, succeeded 2, cancelled 1"); /* that one alone */
     assert_false(batch->row.retrying);
     batch_check(crowd);
     assert_int_equal(batch_retry_task(crowd, crowd_device(crowd, 4)->last_task), OTA_OK);
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     crowd_succeeds(crowd, 2);
-    run(crowd, FIX_TIMEOUT); /* m0 is overdue, m4 times out */
+    crowd_run(crowd, FIX_TIMEOUT); /* m0 is overdue, m4 times out */
     assert_string_equal(batch_stands(batch), "finished");
     assert_string_equal(batch_counts(batch), "failed 2, succeeded 3");
     batch_check(crowd);
     assert_int_equal(batch_do(crowd, ota_batches_retry, batch), OTA_OK);
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     assert_string_equal(batch_counts(batch), "message_sent 2, succeeded 3"); /* now all */
     batch_check(crowd);
 }
@@ -785,17 +768,17 @@ static void test_override(void **state)
     struct ota_batch_row row = batch_row(crowd);
     row.threshold_percent = 1;
     row.threshold_min = 1;
-    struct ota_batch *old = begin_with(crowd, 4, &row);
+    struct ota_batch *old = batch_begin(crowd, 4, &row, NULL, 0);
     row = batch_row(crowd);
     struct ota_batch *polite = batch_start(crowd, &row, NULL, NULL, 0);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stands(polite), "finished");
     assert_int_equal(polite->row.excluded[OTA_EXCLUDED_BUSY], 4);
     row.flags = OTA_BATCH_OVERRIDE;
     crowd_succeeds(crowd, 3);
     fake_broker_clear_messages();
     struct ota_batch *second = batch_start(crowd, &row, "{\"notVersions\":[\"2.0\"]}", NULL, 0);
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     assert_string_equal(batch_counts(old), "succeeded 1, cancelled 3");
     assert_string_equal(batch_stands(old), "finished");
     assert_string_equal(batch_counts(second), "message_sent 3");
@@ -808,18 +791,18 @@ static void test_a_hold_in_line(void **state)
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
     row.max_in_flight = 1;
-    struct ota_batch *batch = begin_with(crowd, 3, &row);
+    struct ota_batch *batch = batch_begin(crowd, 3, &row, NULL, 0);
     int waiting = 0;
     while (strcmp(crowd_stands(crowd, waiting), "waiting") != 0) {
         waiting++;
     }
     crowd_hold(crowd, waiting, true);
     assert_int_equal(ota_tasks_wait(&crowd->fix.core, crowd_task(crowd, waiting)), OTA_WAIT_HELD);
-    run(crowd, FIX_TIMEOUT * 3);
+    crowd_run(crowd, FIX_TIMEOUT * 3);
     assert_string_equal(batch_counts(batch), "waiting 1, failed 2");
     batch_check(crowd);
     crowd_hold(crowd, waiting, false);
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     assert_string_equal(batch_counts(batch), "message_sent 1, failed 2");
     batch_check(crowd);
 }
@@ -835,7 +818,7 @@ static void test_a_device_that_is_deleted_leaves(void **state)
     assert_int_equal(crowd_delete(crowd, 1), OTA_OK); /* while the batch runs */
     assert_string_equal(batch_counts(batch), "message_sent 3, failed 1, succeeded 1");
     batch_check(crowd);
-    run(crowd, FIX_TIMEOUT + 200);
+    crowd_run(crowd, FIX_TIMEOUT + 200);
     assert_string_equal(batch_counts(batch), "failed 4, succeeded 1");
     assert_true(batch->row.tallied);
     assert_int_equal(crowd_delete(crowd, 0), OTA_OK); /* when it is settled */
@@ -853,14 +836,14 @@ static void test_a_device_with_several_tasks_leaves(void **state)
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
     row.mode = OTA_MODE_CONTINUOUS;
-    struct ota_batch *batch = begin_with(crowd, 2, &row);
+    struct ota_batch *batch = batch_begin(crowd, 2, &row, NULL, 0);
     for (int round = 0; round < 3; round++) {
         crowd_fails(crowd, 0, -4);
         crowd_fails(crowd, 1, -4);
-        run(crowd, 200);
+        crowd_run(crowd, 200);
     }
     assert_int_equal(batch_do(crowd, batch_cancel, batch), OTA_OK);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_counts(batch), "failed 6");
     assert_int_equal(crowd_delete(crowd, 0), OTA_OK);
     assert_string_equal(batch_counts(batch), "failed 3");
@@ -873,7 +856,7 @@ static void test_deleting_is_rolled_back_whole(void **state)
     struct ota_batch *batch = begin(crowd, 2);
     crowd_fails(crowd, 0, -4);
     crowd_fails(crowd, 1, -4);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     for (int n = 1; n <= 2; n++) { /* the stage, the commit */
         fixture_fail_write(n);
         assert_int_equal(ota_core_begin(&crowd->fix.core, NULL), OTA_OK);
@@ -903,7 +886,7 @@ static void test_firmware_that_a_batch_names(void **state)
         struct ota_batch *batch = in_state(crowd, (enum ota_batch_state)j);
         int64_t id = batch->row.id;
         if (j >= OTA_BATCH_CANCELLED) {
-            run(crowd, 100);
+            crowd_run(crowd, 100);
         }
         for (int restarts = 0; restarts < 2; restarts++) {
             assert_int_equal(remove_firmware(crowd, &error),
@@ -914,7 +897,7 @@ static void test_firmware_that_a_batch_names(void **state)
         if (!ota_batch_is_over(batch)) {
             assert_non_null(strstr(error.text, "batch"));
             assert_int_equal(batch_do(crowd, batch_cancel_all, batch), OTA_OK);
-            run(crowd, 200);
+            crowd_run(crowd, 200);
         }
     }
 }
@@ -928,7 +911,7 @@ static void test_a_product_goes_with_its_batches(void **state)
             (void)in_state(crowd, (enum ota_batch_state)j);
         }
     }
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     batch_check(crowd);
     assert_int_equal(ota_core_begin(&crowd->fix.core, NULL), OTA_OK);
     assert_int_equal(ota_product_doom(crowd->fix.core.store, crowd->fix.product->id, NULL), OTA_OK);
@@ -938,7 +921,7 @@ static void test_a_product_goes_with_its_batches(void **state)
     assert_int_equal(crowd->fix.core.fleet.live_count, 0);
     assert_null(ota_fleet_batch(&crowd->fix.core.fleet, 1));
     fake_broker_clear_messages();
-    run(crowd, 2 * HOUR_MS / 100); /* nobody starts any more */
+    crowd_run(crowd, 2 * HOUR_MS / 100); /* nobody starts any more */
     assert_int_equal(fake_broker_message_count(), 0);
     assert_int_equal(crowd->fix.core.counters.store_failures, 0);
 }

@@ -12,29 +12,10 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-static void run(struct crowd *crowd, int64_t ms)
-{
-    fixture_run(&crowd->fix, ms, 100);
-}
-
-/* All devices, connected, and a batch for them, a tick old. */
-static struct ota_batch *begin_with(struct crowd *crowd, int count, const struct ota_batch_row *row,
-                                    const struct ota_stage *stages, size_t stage_count)
-{
-    crowd_add(crowd, count, "1.0");
-    crowd_connect(crowd, 0, count - 1);
-    run(crowd, 100);
-    fake_broker_clear_messages();
-    struct ota_batch *batch = batch_start(crowd, row, NULL, stages, stage_count);
-    run(crowd, 100);
-    batch_check(crowd);
-    return batch;
-}
-
 static struct ota_batch *begin(struct crowd *crowd, int count)
 {
     struct ota_batch_row row = batch_row(crowd);
-    return begin_with(crowd, count, &row, NULL, 0);
+    return batch_begin(crowd, count, &row, NULL, 0);
 }
 
 /* The devices of the crowd in the order of the batch. */
@@ -94,7 +75,7 @@ static void test_the_whole_way(void **state)
     }
     assert_string_equal(batch_counts(batch), "succeeded 10");
     assert_string_equal(batch_stands(batch), "running");
-    run(crowd, 100); /* every status is final; proofs may still come */
+    crowd_run(crowd, 100); /* every status is final; proofs may still come */
     assert_string_equal(batch_stands(batch), "finished");
     assert_string_equal(news(batch), "preparing;running;finished");
     assert_int_equal(batch->row.finished_at, ota_now_unix());
@@ -119,7 +100,7 @@ static void test_nobody_matches(void **state)
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
     struct ota_batch *batch = batch_start(crowd, &row, NULL, NULL, 0);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stands(batch), "finished");
     assert_string_equal(news(batch), "preparing;running;finished");
     batch_check(crowd);
@@ -146,16 +127,16 @@ static void test_grace_and_then_the_line(void **state)
     crowd_add(crowd, 1, "1.0");
     struct ota_batch_row row = batch_row(crowd);
     struct ota_batch *second = batch_start(crowd, &row, "{\"devices\":[\"m2\"]}", NULL, 0);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_counts(second), "waiting 1");
     assert_int_equal(ota_batch_tally(second).online, 0);
     ota_presence_sign(&crowd->fix.core, &crowd->clients[2], crowd_device(crowd, 2),
                       OTA_SIGN_SUBSCRIBED);
     assert_int_equal(ota_batch_tally(second).online, 1);
-    run(crowd, 2800);
+    crowd_run(crowd, 2800);
     assert_string_equal(batch_counts(second), "waiting 1");
     batch_check(crowd);
-    run(crowd, 300);
+    crowd_run(crowd, 300);
     assert_string_equal(batch_counts(second), "message_sent 1");
     assert_string_equal(batch_counts(batch), "message_sent 2");
     batch_check(crowd);
@@ -167,12 +148,12 @@ static void test_a_version_report_ends_a_waiting_task(void **state)
     crowd_add(crowd, 2, "1.0");
     struct ota_batch_row row = batch_row(crowd);
     struct ota_batch *batch = batch_start(crowd, &row, NULL, NULL, 0);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     crowd_reports(crowd, 0, "2.0"); /* somebody was there with a cable */
     assert_string_equal(crowd_stands(crowd, 0), "succeeded confirmed");
     assert_int_equal(crowd_notices(), 0);
     crowd_reports(crowd, 1, "2.0");
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stands(batch), "finished");
     batch_check(crowd);
 }
@@ -186,24 +167,24 @@ static void test_max_in_flight(void **state)
     struct ota_batch_row row = batch_row(crowd);
     int order[10];
     row.max_in_flight = 3;
-    struct ota_batch *batch = begin_with(crowd, 10, &row, NULL, 0);
+    struct ota_batch *batch = batch_begin(crowd, 10, &row, NULL, 0);
     in_order(crowd, batch, order);
     assert_string_equal(batch_counts(batch), "waiting 7, message_sent 3");
     struct ota_task *waiting = crowd_task(crowd, order[3]);
     assert_int_equal(ota_tasks_wait(&crowd->fix.core, waiting), OTA_WAIT_IN_FLIGHT);
-    run(crowd, 20000); /* repeated notices are nobody else's turn */
+    crowd_run(crowd, 20000); /* repeated notices are nobody else's turn */
     assert_string_equal(batch_counts(batch), "waiting 7, message_sent 3");
     crowd_disconnect(crowd, order[0], order[0]); /* keeps its place */
     crowd_says(crowd, order[1], "done");         /* so does what isn't proved */
-    run(crowd, 1000);
+    crowd_run(crowd, 1000);
     assert_string_equal(batch_counts(batch), "waiting 7, message_sent 2, succeeded 1");
     crowd_reports(crowd, order[1], "2.0");
     crowd_fails(crowd, order[2], -4);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_counts(batch), "waiting 5, message_sent 3, failed 1, succeeded 1");
     assert_string_equal(crowd_stands(crowd, order[3]), "message_sent");
     assert_string_equal(crowd_stands(crowd, order[4]), "message_sent");
-    run(crowd, FIX_TIMEOUT); /* all three time out, and three more go, and … */
+    crowd_run(crowd, FIX_TIMEOUT); /* all three time out, and three more go, and … */
     assert_int_equal(ota_batch_tally(batch).by_status[OTA_FAILED], 4);
     batch_check(crowd);
 }
@@ -215,10 +196,10 @@ static void test_a_done_one_frees_its_place_under_done(void **state)
     int order[4];
     row.max_in_flight = 1;
     row.gate = OTA_GATE_DONE;
-    struct ota_batch *batch = begin_with(crowd, 4, &row, NULL, 0);
+    struct ota_batch *batch = batch_begin(crowd, 4, &row, NULL, 0);
     in_order(crowd, batch, order);
     crowd_says(crowd, order[0], "done");
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_counts(batch), "waiting 2, message_sent 1, succeeded 1");
 }
 
@@ -229,12 +210,12 @@ static void test_an_overdue_one_frees_its_place(void **state)
     struct ota_batch_row row = batch_row(crowd);
     int order[4];
     row.max_in_flight = 1;
-    struct ota_batch *batch = begin_with(crowd, 4, &row, NULL, 0);
+    struct ota_batch *batch = batch_begin(crowd, 4, &row, NULL, 0);
     in_order(crowd, batch, order);
     crowd_says(crowd, order[0], "done");
-    run(crowd, FIX_TIMEOUT - 100);
+    crowd_run(crowd, FIX_TIMEOUT - 100);
     assert_string_equal(batch_counts(batch), "waiting 3, succeeded 1");
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     assert_string_equal(batch_counts(batch), "waiting 2, message_sent 1, succeeded 1");
     struct ota_tally tally = ota_batch_tally(batch);
     assert_int_equal(ota_tally_failures(&tally, OTA_GATE_CONFIRMED), 1);
@@ -251,13 +232,13 @@ static void test_fewer_places_than_are_taken(void **state)
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
     row.max_in_flight = 5;
-    struct ota_batch *batch = begin_with(crowd, 8, &row, NULL, 0);
+    struct ota_batch *batch = batch_begin(crowd, 8, &row, NULL, 0);
     batch->row.max_in_flight = 2; /* updateBatch */
     for (int i = 0, failed = 0; failed < 3; i++) {
         if (strcmp(crowd_stands(crowd, i), "message_sent") == 0) {
             crowd_fails(crowd, i, -4);
             failed++;
-            run(crowd, 100);
+            crowd_run(crowd, 100);
         }
     }
     assert_string_equal(batch_counts(batch), "waiting 3, message_sent 2, failed 3");
@@ -288,7 +269,7 @@ static void test_one_stage_after_the_other(void **state)
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
     int order[20];
-    struct ota_batch *batch = begin_with(crowd, 20, &row, three, 3);
+    struct ota_batch *batch = batch_begin(crowd, 20, &row, three, 3);
     in_order(crowd, batch, order);
     assert_string_equal(stages_stand(batch), "open;waiting;waiting");
     assert_string_equal(batch_stage_counts(batch, 0), "message_sent 2");
@@ -301,28 +282,28 @@ static void test_one_stage_after_the_other(void **state)
     assert_int_equal(ota_tasks_wait(&crowd->fix.core, crowd_task(crowd, order[2])), OTA_WAIT_STAGE);
     crowd_succeeds(crowd, order[0]);
     crowd_says(crowd, order[1], "done");
-    run(crowd, 1000);
+    crowd_run(crowd, 1000);
     assert_string_equal(stages_stand(batch), "open;waiting;waiting"); /* one isn't proved */
     crowd_reports(crowd, order[1], "2.0");
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(stages_stand(batch), "passed;open;waiting");
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stage_counts(batch, 1), "message_sent 8");
     assert_string_equal(batch_stage_counts(batch, 2), "waiting 10");
     for (int i = 2; i < 6; i++) {
         crowd_succeeds(crowd, order[i]);
     }
-    run(crowd, 1000);
+    crowd_run(crowd, 1000);
     assert_string_equal(stages_stand(batch), "passed;open;waiting"); /* 5 of 8 are needed */
     crowd_succeeds(crowd, order[6]);
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     assert_string_equal(stages_stand(batch), "passed;passed;open");
     assert_string_equal(batch_stage_counts(batch, 2), "message_sent 10");
     batch_check(crowd);
     for (int i = 7; i < 20; i++) {
         crowd_succeeds(crowd, order[i]);
     }
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stands(batch), "finished");
     batch_check(crowd);
 }
@@ -332,13 +313,13 @@ static void test_openings_are_told(void **state)
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
     int order[20];
-    struct ota_batch *batch = begin_with(crowd, 20, &row, three, 3);
+    struct ota_batch *batch = batch_begin(crowd, 20, &row, three, 3);
     in_order(crowd, batch, order);
     fake_broker_clear_messages();
     crowd_succeeds(crowd, order[0]);
     crowd_succeeds(crowd, order[1]);
     fake_broker_clear_messages();
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     json_t *event = fixture_last(NEWS);
     assert_int_equal(json_integer_value(json_object_get(event, "openStages")), 2);
     assert_string_equal(json_string_value(json_object_get(event, "type")), "batch");
@@ -355,21 +336,21 @@ static void test_soak(void **state)
     int order[20];
     memcpy(stages, three, sizeof stages);
     stages[0].soak_ms = 60000;
-    struct ota_batch *batch = begin_with(crowd, 20, &row, stages, 3);
+    struct ota_batch *batch = batch_begin(crowd, 20, &row, stages, 3);
     in_order(crowd, batch, order);
     crowd_succeeds(crowd, order[0]);
-    run(crowd, 30000);
+    crowd_run(crowd, 30000);
     crowd_succeeds(crowd, order[1]);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     int64_t passed = batch->stages[0].passed_ms;
     assert_int_equal(passed, crowd->fix.core.service_ms);
-    run(crowd, 30000);
+    crowd_run(crowd, 30000);
     assert_string_equal(stages_stand(batch), "open;waiting;waiting");
     crowd_reports(crowd, order[1], "1.0"); /* it rolled back: both of two are needed */
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stands(batch), "paused stage_gate");
     crowd_reports(crowd, order[1], "2.0");
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stands(batch), "paused stage_gate"); /* an admin lets it go on */
     assert_string_equal(stages_stand(batch), "open;waiting;waiting");
     batch_check(crowd);
@@ -383,20 +364,20 @@ static void test_the_soak_begins_anew(void **state)
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
     int order[20];
-    struct ota_batch *batch = begin_with(crowd, 20, &row, stages, 2);
+    struct ota_batch *batch = batch_begin(crowd, 20, &row, stages, 2);
     in_order(crowd, batch, order);
     for (int i = 0; i < 5; i++) {
         crowd_succeeds(crowd, order[i]);
     }
-    run(crowd, 50000);
+    crowd_run(crowd, 50000);
     assert_int_not_equal(batch->stages[0].passed_ms, 0);
     crowd_reports(crowd, order[0], "1.0");
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_int_equal(batch->stages[0].passed_ms, 0);
     crowd_succeeds(crowd, order[5]);
-    run(crowd, 59900);
+    crowd_run(crowd, 59900);
     assert_string_equal(stages_stand(batch), "open;waiting");
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     assert_string_equal(stages_stand(batch), "passed;open");
     batch_check(crowd);
 }
@@ -408,18 +389,18 @@ static void test_a_restart_does_not_shorten_a_soak(void **state)
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
     int order[4];
-    struct ota_batch *batch = begin_with(crowd, 4, &row, stages, 2);
+    struct ota_batch *batch = batch_begin(crowd, 4, &row, stages, 2);
     int64_t id = batch->row.id;
     in_order(crowd, batch, order);
     crowd_succeeds(crowd, order[0]);
-    run(crowd, 30000);
+    crowd_run(crowd, 30000);
     crowd_restart(crowd, false);
     fake_broker_advance(86400000); /* a day off */
     fixture_tick(&crowd->fix, 0);  /* counts as a second */
-    run(crowd, 28800);
+    crowd_run(crowd, 28800);
     batch = batch_again(crowd, id);
     assert_string_equal(stages_stand(batch), "open;waiting");
-    run(crowd, 300);
+    crowd_run(crowd, 300);
     assert_string_equal(stages_stand(batch), "passed;open");
 }
 
@@ -430,15 +411,15 @@ static void test_a_manual_stage(void **state)
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
     int order[4];
-    struct ota_batch *batch = begin_with(crowd, 4, &row, stages, 2);
+    struct ota_batch *batch = batch_begin(crowd, 4, &row, stages, 2);
     in_order(crowd, batch, order);
     crowd_succeeds(crowd, order[0]);
-    run(crowd, 600000);
+    crowd_run(crowd, 600000);
     assert_string_equal(stages_stand(batch), "open;waiting");
     assert_string_equal(batch_stands(batch), "running");
     assert_int_equal(batch_do(crowd, ota_batches_advance, batch), OTA_OK);
     assert_string_equal(stages_stand(batch), "passed;open");
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_counts(batch), "message_sent 3, succeeded 1");
     assert_int_equal(batch_do(crowd, ota_batches_advance, batch), OTA_CONFLICT); /* none is left */
 }
@@ -447,10 +428,10 @@ static void test_more_stages_than_devices(void **state)
 {
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
-    struct ota_batch *batch = begin_with(crowd, 1, &row, three, 3);
+    struct ota_batch *batch = batch_begin(crowd, 1, &row, three, 3);
     assert_string_equal(batch_stage_counts(batch, 0), "message_sent 1");
     crowd_succeeds(crowd, 0);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stands(batch), "finished");
     batch_check(crowd);
 }
@@ -463,19 +444,19 @@ static void test_a_stage_gate_pauses_and_resume_opens(void **state)
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
     int order[20];
-    struct ota_batch *batch = begin_with(crowd, 20, &row, three, 3);
+    struct ota_batch *batch = batch_begin(crowd, 20, &row, three, 3);
     in_order(crowd, batch, order);
     fake_broker_clear_messages();
     crowd_fails(crowd, order[0], -4); /* both of two are needed */
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stands(batch), "paused stage_gate");
     assert_string_equal(news(batch), "paused stage_gate");
-    run(crowd, 60000);
+    crowd_run(crowd, 60000);
     assert_string_equal(batch_counts(batch), "waiting 18, message_sent 1, failed 1");
     assert_int_equal(batch_do(crowd, ota_batches_resume, batch), OTA_OK);
     assert_string_equal(batch_stands(batch), "running");
     assert_string_equal(stages_stand(batch), "passed;open;waiting");
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     assert_string_equal(batch_stage_counts(batch, 1), "message_sent 8");
     assert_string_equal(batch_stands(batch), "running"); /* the first stage's gate is behind it */
     batch_check(crowd);
@@ -485,10 +466,10 @@ static void test_resume_after_an_admins_pause_opens_nothing(void **state)
 {
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
-    struct ota_batch *batch = begin_with(crowd, 20, &row, three, 3);
+    struct ota_batch *batch = batch_begin(crowd, 20, &row, three, 3);
     assert_int_equal(batch_do(crowd, ota_batches_pause, batch), OTA_OK);
     assert_int_equal(batch_do(crowd, ota_batches_resume, batch), OTA_OK);
-    run(crowd, 1000);
+    crowd_run(crowd, 1000);
     assert_string_equal(stages_stand(batch), "open;waiting;waiting");
 }
 
@@ -496,13 +477,13 @@ static void test_advance_out_of_a_pause(void **state)
 {
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
-    struct ota_batch *batch = begin_with(crowd, 20, &row, three, 3);
+    struct ota_batch *batch = batch_begin(crowd, 20, &row, three, 3);
     assert_int_equal(batch_do(crowd, ota_batches_pause, batch), OTA_OK);
-    run(crowd, 1000);
+    crowd_run(crowd, 1000);
     assert_int_equal(batch_do(crowd, ota_batches_advance, batch), OTA_OK);
     assert_string_equal(batch_stands(batch), "running");
     assert_string_equal(stages_stand(batch), "passed;open;waiting");
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_counts(batch), "waiting 10, message_sent 10");
     /* on a running batch it leaves the counts alone */
     batch->row.known_failures = 0;
@@ -523,15 +504,15 @@ static void test_cancelled_tasks_pause_nothing(void **state)
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
     int order[20];
-    struct ota_batch *batch = begin_with(crowd, 20, &row, three, 3);
+    struct ota_batch *batch = batch_begin(crowd, 20, &row, three, 3);
     in_order(crowd, batch, order);
     batch_cancel_task(crowd, order[0]);
     batch_cancel_task(crowd, order[1]);
-    run(crowd, 60000);
+    crowd_run(crowd, 60000);
     assert_string_equal(batch_stands(batch), "running");
     assert_string_equal(stages_stand(batch), "open;waiting;waiting");
     assert_int_equal(batch_do(crowd, ota_batches_advance, batch), OTA_OK);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stage_counts(batch, 1), "message_sent 8");
 }
 
@@ -540,10 +521,10 @@ static void test_a_fleet_that_is_often_off(void **state)
     struct crowd *crowd = *state;
     struct ota_batch_row row = batch_row(crowd);
     int order[20];
-    struct ota_batch *batch = begin_with(crowd, 20, &row, three, 3);
+    struct ota_batch *batch = batch_begin(crowd, 20, &row, three, 3);
     in_order(crowd, batch, order);
     crowd_disconnect(crowd, 0, 19);
-    run(crowd, 600000); /* those that were told time out; the others never failed */
+    crowd_run(crowd, 600000); /* those that were told time out; the others never failed */
     assert_string_equal(batch_stage_counts(batch, 0), "failed 2");
     assert_string_equal(batch_stands(batch), "paused stage_gate");
     assert_string_equal(batch_stage_counts(batch, 2), "waiting 10");
@@ -560,41 +541,41 @@ static void test_failure_threshold(void **state)
     row.threshold_min = 4;
     row.max_in_flight = 6;
     int order[20];
-    struct ota_batch *batch = begin_with(crowd, 20, &row, NULL, 0);
+    struct ota_batch *batch = batch_begin(crowd, 20, &row, NULL, 0);
     in_order(crowd, batch, order);
     fake_broker_clear_messages();
     crowd_fails(crowd, order[0], -4);
     crowd_fails(crowd, order[1], -4);
     crowd_succeeds(crowd, order[2]);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stands(batch), "running"); /* three of at least four */
     crowd_says(crowd, order[3], "done");
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stands(batch), "running"); /* done isn't confirmed */
     crowd_reports(crowd, order[3], "2.0");
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stands(batch), "paused failure_threshold");
     assert_string_equal(news(batch), "paused failure_threshold");
     int told = crowd_notices();
-    run(crowd, 5000);
+    crowd_run(crowd, 5000);
     assert_int_equal(crowd_notices(), told);
     crowd_succeeds(crowd, order[4]); /* devices under way go on */
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stands(batch), "paused failure_threshold");
     batch_check(crowd);
     /* resume: both counts begin at zero */
     assert_int_equal(batch_do(crowd, ota_batches_resume, batch), OTA_OK);
     assert_int_equal(batch->row.known_failures, 2);
     assert_int_equal(batch->row.known_successes, 3);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     for (int i = 5; i < 8; i++) {
         assert_string_equal(batch_stands(batch), "running");
         crowd_fails(crowd, order[i], -4);
-        run(crowd, 100);
+        crowd_run(crowd, 100);
     }
     assert_string_equal(batch_stands(batch), "running");
     crowd_fails(crowd, order[8], -4);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stands(batch), "paused failure_threshold");
     batch_check(crowd);
 }
@@ -605,21 +586,21 @@ static void test_contradictions_and_overdue_ones_meet_the_threshold(void **state
     struct ota_batch_row row = batch_row(crowd);
     row.threshold_percent = 100;
     row.threshold_min = 2;
-    struct ota_batch *batch = begin_with(crowd, 2, &row, NULL, 0);
+    struct ota_batch *batch = batch_begin(crowd, 2, &row, NULL, 0);
     int64_t id = batch->row.id;
     assert_int_equal(batch_do(crowd, batch_cancel_all, batch), OTA_OK);
     crowd_add(crowd, 1, "1.0"); /* never there */
-    run(crowd, 1000);
+    crowd_run(crowd, 1000);
     batch = batch_start(crowd, &row, NULL, NULL, 0);
     assert_int_not_equal(batch->row.id, id);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     crowd_says(crowd, 0, "done");
     crowd_says(crowd, 1, "done");
     crowd_reports(crowd, 1, "1.0");
-    run(crowd, FIX_TIMEOUT - 200);
+    crowd_run(crowd, FIX_TIMEOUT - 200);
     assert_string_equal(batch_counts(batch), "waiting 1, succeeded 2");
     assert_string_equal(batch_stands(batch), "running");
-    run(crowd, 300);
+    crowd_run(crowd, 300);
     assert_string_equal(batch_stands(batch), "paused failure_threshold");
     batch_check(crowd);
 }
@@ -631,16 +612,16 @@ static void test_threshold_under_done(void **state)
     row.threshold_percent = 50;
     row.threshold_min = 2;
     row.gate = OTA_GATE_DONE;
-    struct ota_batch *batch = begin_with(crowd, 10, &row, NULL, 0);
+    struct ota_batch *batch = batch_begin(crowd, 10, &row, NULL, 0);
     crowd_says(crowd, 0, "done");
     crowd_reports(crowd, 0, "1.0"); /* no failure there */
     crowd_says(crowd, 1, "done");
     crowd_reports(crowd, 1, "1.0");
     crowd_fails(crowd, 2, -4);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stands(batch), "running");
     crowd_fails(crowd, 3, -4);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stands(batch), "paused failure_threshold");
 }
 
@@ -651,35 +632,35 @@ static void test_a_known_failure_that_goes_away(void **state)
     struct ota_batch_row row = batch_row(crowd);
     row.threshold_percent = 100;
     row.threshold_min = 2;
-    struct ota_batch *batch = begin_with(crowd, 10, &row, NULL, 0);
+    struct ota_batch *batch = batch_begin(crowd, 10, &row, NULL, 0);
     crowd_says(crowd, 0, "downloading"); /* until its time is out */
     crowd_says(crowd, 1, "downloading");
     for (int i = 2; i < 10; i++) {
         batch_cancel_task(crowd, i);
     }
-    run(crowd, FIX_TIMEOUT + 200);
+    crowd_run(crowd, FIX_TIMEOUT + 200);
     assert_string_equal(batch_counts(batch), "failed 2, cancelled 8");
     assert_string_equal(batch_stands(batch), "finished"); /* too late for a pause */
     assert_int_equal(batch_do(crowd, ota_batches_retry, batch), OTA_OK);
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     assert_string_equal(batch_counts(batch), "message_sent 2, cancelled 8");
     crowd_fails(crowd, 0, -4);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stands(batch), "running");
     assert_int_equal(batch_retry_task(crowd, crowd_device(crowd, 2)->last_task), OTA_OK);
     crowd_fails(crowd, 1, -4);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stands(batch), "paused failure_threshold");
     assert_int_equal(batch_do(crowd, ota_batches_resume, batch), OTA_OK);
     assert_int_equal(batch->row.known_failures, 2);
     assert_int_equal(batch_retry_task(crowd, crowd_device(crowd, 0)->last_task), OTA_OK);
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     assert_int_equal(batch->row.known_failures, 1);
     crowd_fails(crowd, 0, -4);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stands(batch), "running"); /* one new one of at least two */
     crowd_fails(crowd, 2, -4);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_stands(batch), "finished");
     batch_check(crowd);
 }
@@ -689,7 +670,7 @@ static void test_late_truth_is_no_failure(void **state)
     struct crowd *crowd = *state;
     struct ota_batch *batch = begin(crowd, 3);
     crowd_says(crowd, 0, "burning");
-    run(crowd, FIX_TIMEOUT + 100);
+    crowd_run(crowd, FIX_TIMEOUT + 100);
     assert_string_equal(batch_counts(batch), "failed 3");
     assert_string_equal(batch_stands(batch), "finished");
     crowd_says(crowd, 0, "done"); /* it was only slow */

@@ -152,23 +152,8 @@ static void test_all_that_is_due(void **state)
     assert_int_equal(loop_lies(), 0);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    world_open(&world, CROWD);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    world_close(&world);
-    return 0;
-}
-
 int main(void)
 {
-    static const struct CMUnitTest tests[] = {cmocka_unit_test(test_all_that_is_due)};
-    faults_install();
-    return cmocka_run_group_tests(tests, setup, teardown);
+    const struct CMUnitTest test = cmocka_unit_test(test_all_that_is_due);
+    return world_main(&world, CROWD, &test);
 }

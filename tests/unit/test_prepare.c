@@ -15,16 +15,11 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-static void run(struct crowd *crowd, int64_t ms)
-{
-    fixture_run(&crowd->fix, ms, 100);
-}
-
 static struct ota_batch *start(struct crowd *crowd, const char *target)
 {
     struct ota_batch_row row = batch_row(crowd);
     struct ota_batch *batch = batch_start(crowd, &row, target, NULL, 0);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     batch_check(crowd);
     return batch;
 }
@@ -106,14 +101,14 @@ static void test_targets(void **state)
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct ota_batch_row row = batch_row(crowd);
         struct ota_batch *batch = batch_start(crowd, &row, cases[i].target, NULL, 0);
-        run(crowd, 100);
+        crowd_run(crowd, 100);
         if (strcmp(members(crowd, batch), cases[i].members) != 0) {
             fail_msg("%s: %s", cases[i].target, members(crowd, batch));
         }
         if (!ota_batch_is_over(batch)) {
             assert_int_equal(batch_do(crowd, batch_cancel_all, batch), OTA_OK);
         }
-        run(crowd, 300);
+        crowd_run(crowd, 300);
         batch_check(crowd);
     }
 }
@@ -142,7 +137,7 @@ static void test_a_snapshot(void **state)
     struct ota_batch *batch = start(crowd, "{\"fromVersions\":[\"1.0\"]}");
     crowd_add(crowd, 1, "1.0");
     crowd_reports(crowd, 0, "1.1"); /* stays in */
-    run(crowd, 5000);
+    crowd_run(crowd, 5000);
     assert_string_equal(members(crowd, batch), "0 1");
 }
 
@@ -202,11 +197,11 @@ static void test_permissions_lift_exclusions(void **state)
         struct ota_batch_row row = batch_row(crowd);
         row.flags = cases[i].flags;
         struct ota_batch *batch = batch_start(crowd, &row, NULL, NULL, 0);
-        run(crowd, 100);
+        crowd_run(crowd, 100);
         assert_memory_equal(batch->row.excluded, cases[i].excluded, sizeof cases[i].excluded);
         assert_string_equal(members(crowd, batch), cases[i].members);
         assert_int_equal(batch_do(crowd, batch_cancel_all, batch), OTA_OK);
-        run(crowd, 300);
+        crowd_run(crowd, 300);
         batch_check(crowd);
     }
 }
@@ -220,7 +215,7 @@ static void test_reinstall(void **state)
     crowd_add(crowd, 1, "2.0");
     crowd_add(crowd, 1, "1.0");
     struct ota_batch *batch = batch_start(crowd, &row, NULL, NULL, 0);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_int_equal(crowd_task(crowd, 0)->up.flags, OTA_UPGRADE_REINSTALL);
     assert_int_equal(crowd_task(crowd, 1)->up.flags, 0);
     batch_check(crowd);
@@ -244,7 +239,7 @@ static void test_what_a_task_gets_from_its_batch(void **state)
     (void)snprintf(row.retry_on, sizeof row.retry_on, "timeout,-2");
     crowd_add(crowd, 1, "1.0");
     (void)batch_start(crowd, &row, NULL, NULL, 0);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     struct ota_task_row task = fixture_row(&crowd->fix, crowd_task(crowd, 0)->id);
     assert_int_equal(task.timeout_ms, 77000);
     assert_int_equal(task.retry_max, 4);
@@ -289,10 +284,10 @@ static void test_a_draft_and_its_list(void **state)
     add_name(crowd, batch, 4);
     add_name(crowd, batch, 1);
     add_name(crowd, batch, 0);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_int_equal(named(crowd, batch), 3); /* a draft keeps them */
     assert_int_equal(batch_do(crowd, ota_batches_start, batch), OTA_OK);
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     assert_string_equal(members(crowd, batch), "0 4");
     assert_int_equal(named(crowd, batch), 0); /* it needs them no longer */
     batch_check(crowd);
@@ -311,7 +306,7 @@ static void test_a_list_without_a_target(void **state)
     crowd_restart(crowd, true);
     batch = batch_again(crowd, id);
     assert_int_equal(batch_do(crowd, ota_batches_start, batch), OTA_OK);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(members(crowd, batch), "1 3");
 }
 
@@ -332,7 +327,7 @@ static void test_a_cancelled_draft_forgets_its_list(void **state)
     int64_t id = batch->row.id;
     crowd_restart(crowd, true);
     batch = batch_again(crowd, id);
-    run(crowd, 500);
+    crowd_run(crowd, 500);
     assert_int_equal(named(crowd, batch), 0);
     assert_true(batch->row.tallied);
     batch_check(crowd);
@@ -443,7 +438,7 @@ static void test_killed_while_it_overrides(void **state)
     crowd_restart(crowd, true);
     batch = batch_again(crowd, id);
     batch_check(crowd);
-    run(crowd, 1000);
+    crowd_run(crowd, 1000);
     assert_int_equal(ota_tally_total(&batch->stages[0].tally), 900);
     assert_int_equal(ota_tally_total(&batch->stages[1].tally), 100);
     assert_one_each(crowd, batch);
@@ -467,13 +462,13 @@ static void test_a_pause_amid_preparing(void **state)
     assert_string_equal(batch_stands(batch), "preparing");
     assert_int_equal(batch_do(crowd, ota_batches_pause, batch), OTA_OK);
     fixture_slow_commits(0);
-    run(crowd, 1000); /* it is prepared, and still paused */
+    crowd_run(crowd, 1000); /* it is prepared, and still paused */
     assert_string_equal(batch_stands(batch), "paused admin");
     assert_string_equal(batch_counts(batch), "waiting 1001");
     assert_int_equal(batch->row.prepared, OTA_PREPARED_FULLY);
     assert_int_equal(crowd_notices(), 0);
     assert_int_equal(batch_do(crowd, ota_batches_resume, batch), OTA_OK);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_stages_of_1001(crowd, batch);
     assert_int_equal(crowd_notices(), 11);
 }
@@ -489,7 +484,7 @@ static void test_a_cancel_amid_preparing(void **state)
     fixture_tick(&crowd->fix, 10);
     assert_int_equal(batch_do(crowd, batch_cancel, batch), OTA_OK);
     fixture_slow_commits(0);
-    run(crowd, 500);
+    crowd_run(crowd, 500);
     assert_string_equal(batch_stands(batch), "cancelled admin");
     assert_string_equal(batch_counts(batch), "cancelled 512");
     assert_true(batch->row.tallied);
@@ -515,7 +510,7 @@ static void test_devices_act_amid_preparing(void **state)
         batch_check(crowd);
     }
     fixture_slow_commits(0);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_int_equal(ota_batch_tally(batch).confirmed, crowd_count(crowd, "succeeded confirmed"));
     batch_check(crowd);
 }
@@ -538,7 +533,7 @@ static void test_a_device_is_deleted_amid_preparing(void **state)
     }
     assert_int_equal(ota_batch_member_count(batch), 192);
     fixture_slow_commits(0);
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     assert_string_equal(batch_stands(batch), "running");
     assert_int_equal(ota_tally_total(&batch->stages[0].tally), 200);
     assert_int_equal(ota_tally_total(&batch->stages[1].tally), 600 - 64 - 200);
@@ -554,7 +549,7 @@ static void test_preparing_starves_nobody(void **state)
     struct ota_device *other = fixture_device(&crowd->fix, "x", "1.0");
     struct mosquitto client = {.id = "x"};
     ota_presence_sign(&crowd->fix.core, &client, other, OTA_SIGN_REPORTED);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     fixture_slow_commits(6);
     struct ota_batch *batch = batch_start(crowd, &row, "{\"fromVersions\":[\"1.0\"]}", NULL, 0);
     fixture_tick(&crowd->fix, 10);
@@ -589,7 +584,7 @@ static void test_each_write_fails_in_turn(void **state)
         batch_check(crowd);
         bool failed = fixture_write_failed();
         fixture_fail_write(0);
-        run(crowd, 2000);
+        crowd_run(crowd, 2000);
         assert_int_equal(ota_tally_total(&batch->stages[0].tally), 3);
         assert_int_equal(ota_tally_total(&batch->stages[1].tally), 27);
         assert_int_equal(ota_tally_total(&batch->stages[2].tally), 270);
@@ -600,7 +595,7 @@ static void test_each_write_fails_in_turn(void **state)
             return;
         }
         assert_int_equal(batch_do(crowd, batch_cancel_all, batch), OTA_OK);
-        run(crowd, 500);
+        crowd_run(crowd, 500);
         assert_string_equal(batch_counts(batch), "cancelled 300");
     }
 }
@@ -612,14 +607,14 @@ static void test_a_full_disk(void **state)
     crowd_add(crowd, 1001, "1.0");
     struct ota_batch *batch = batch_start(crowd, &row, NULL, shares, 3);
     fixture_fail_commits(true);
-    run(crowd, 10000);
+    crowd_run(crowd, 10000);
     assert_string_equal(batch_stands(batch), "preparing");
     assert_string_equal(batch_counts(batch), "");
     assert_in_range(fixture_failed_commits(), 5, 20); /* it doesn't hammer */
     assert_int_equal(ota_batch_member_count(batch), 0);
     batch_check(crowd);
     fixture_fail_commits(false);
-    run(crowd, 2000);
+    crowd_run(crowd, 2000);
     assert_stages_of_1001(crowd, batch);
 }
 
@@ -632,16 +627,16 @@ static void test_a_snapshot_takes_a_booting_device(void **state)
     crowd_add(crowd, 1, "1.0");
     crowd_connect(crowd, 0, 0);
     struct ota_batch *first = batch_start(crowd, &row, NULL, NULL, 0);
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     crowd_says(crowd, 0, "done");
     crowd_disconnect(crowd, 0, 0);
     struct ota_batch *second = batch_start(crowd, &row, NULL, NULL, 0);
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     assert_string_equal(batch_counts(first), "succeeded 1");
     assert_string_equal(batch_counts(second), "waiting 1");
     fake_broker_clear_messages();
     crowd_reports(crowd, 0, "2.0");
-    run(crowd, 5000);
+    crowd_run(crowd, 5000);
     assert_int_equal(crowd_notices(), 0);
     assert_string_equal(batch_counts(second), "succeeded 1");
     assert_string_equal(batch_stands(second), "finished");
@@ -656,7 +651,7 @@ static struct ota_batch *continuous(struct crowd *crowd, const char *target)
     struct ota_batch_row row = batch_row(crowd);
     row.mode = OTA_MODE_CONTINUOUS;
     struct ota_batch *batch = batch_start(crowd, &row, target, NULL, 0);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     return batch;
 }
 
@@ -669,29 +664,29 @@ static void test_devices_that_come_to_match(void **state)
     assert_string_equal(batch_stands(batch), "running"); /* though nobody is in it */
     assert_string_equal(batch_counts(batch), "");
     set_tags(crowd, 0, "t");
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(members(crowd, batch), "0");
     set_tags(crowd, 2, "t");
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(members(crowd, batch), "0");
     crowd_reports(crowd, 2, "1.0");
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(members(crowd, batch), "0 2");
     crowd_hold(crowd, 3, true);
     set_tags(crowd, 3, "t");
     crowd_reports(crowd, 3, "1.0");
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(members(crowd, batch), "0 2");
     crowd_hold(crowd, 3, false);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(members(crowd, batch), "0 2 3");
     struct ota_task *busy = fixture_plain_task(&crowd->fix, crowd_device(crowd, 4));
     set_tags(crowd, 4, "t");
     crowd_reports(crowd, 4, "1.0");
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_ptr_equal(crowd_task(crowd, 4), busy);
     batch_cancel_task(crowd, 4); /* its task ends */
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(members(crowd, batch), "0 2 3 4");
     batch_check(crowd);
 }
@@ -704,7 +699,7 @@ static void test_an_unchanged_report_is_a_look(void **state)
     struct ota_batch *batch = continuous(crowd, "{\"online\":true}");
     assert_string_equal(members(crowd, batch), "");
     crowd_reports(crowd, 0, "1.0");
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(members(crowd, batch), "0");
     assert_string_equal(batch_counts(batch), "message_sent 1");
     batch_check(crowd);
@@ -720,9 +715,9 @@ static void test_an_unchanged_report_costs_nothing_where_nobody_looks(void **sta
     row.mode = OTA_MODE_CONTINUOUS;
     row.product_id = fixture_product(&crowd->fix, "other")->id;
     (void)batch_start(crowd, &row, NULL, NULL, 0);
-    run(crowd, 200);
+    crowd_run(crowd, 200);
     crowd_reports(crowd, 0, "1.0"); /* it comes */
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     int commits = fixture_commits();
     crowd_reports(crowd, 0, "1.0");
     assert_false(crowd->fix.core.fleet.looks.any);
@@ -735,7 +730,7 @@ static void test_a_device_that_is_created(void **state)
     struct crowd *crowd = *state;
     struct ota_batch *batch = continuous(crowd, NULL);
     crowd_add(crowd, 3, NULL);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(members(crowd, batch), "0 1 2");
     batch_check(crowd);
 }
@@ -746,20 +741,20 @@ static void test_it_ends_only_by_an_admin_or_its_time(void **state)
     crowd_add(crowd, 1, "1.0");
     struct ota_batch *batch = continuous(crowd, NULL);
     crowd_reports(crowd, 0, "2.0");
-    run(crowd, 600000);
+    crowd_run(crowd, 600000);
     assert_string_equal(batch_stands(batch), "running");
     assert_int_equal(crowd->fix.product->continuous, 1);
     batch->row.expire_at = ota_now_unix() + 1000; /* updateBatch */
-    run(crowd, 1200);
+    crowd_run(crowd, 1200);
     assert_string_equal(batch_stands(batch), "finished expired");
     crowd_add(crowd, 1, "1.0");
-    run(crowd, 1000);
+    crowd_run(crowd, 1000);
     assert_null(crowd_task(crowd, 1));
     batch = continuous(crowd, "{\"fromVersions\":[\"1.0\"]}");
     assert_string_equal(members(crowd, batch), "1");
     assert_int_equal(batch_do(crowd, batch_cancel, batch), OTA_OK);
     crowd_add(crowd, 1, "1.0");
-    run(crowd, 1000);
+    crowd_run(crowd, 1000);
     assert_null(crowd_task(crowd, 2));
     batch_check(crowd);
     assert_int_equal(crowd->fix.product->continuous, 0); /* nobody looks any more */
@@ -773,11 +768,11 @@ static void test_a_paused_one_looks(void **state)
     assert_int_equal(batch_do(crowd, ota_batches_pause, batch), OTA_OK);
     crowd_add(crowd, 1, "1.0");
     crowd_connect(crowd, 0, 0);
-    run(crowd, 5000);
+    crowd_run(crowd, 5000);
     assert_string_equal(batch_counts(batch), "waiting 1");
     assert_int_equal(ota_tasks_wait(&crowd->fix.core, crowd_task(crowd, 0)), OTA_WAIT_PAUSED);
     assert_int_equal(batch_do(crowd, ota_batches_resume, batch), OTA_OK);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_counts(batch), "message_sent 1");
 }
 
@@ -788,7 +783,7 @@ static void test_three_tasks_a_device(void **state)
     crowd_connect(crowd, 0, 0);
     struct ota_batch *batch = continuous(crowd, NULL);
     for (int i = 1; i <= 3; i++) {
-        run(crowd, 200);
+        crowd_run(crowd, 200);
         assert_string_equal(members(crowd, batch), "0");
         struct ota_tally tally = ota_batch_tally(batch);
         assert_int_equal(ota_tally_total(&tally), i);
@@ -796,11 +791,11 @@ static void test_three_tasks_a_device(void **state)
     }
     crowd_reports(crowd, 0, "1.1");
     crowd_reports(crowd, 0, "1.0");
-    run(crowd, 5000);
+    crowd_run(crowd, 5000);
     assert_string_equal(batch_counts(batch), "failed 3"); /* it is left alone */
     int64_t id = batch->row.id;
     crowd_restart(crowd, true);
-    run(crowd, 5000);
+    crowd_run(crowd, 5000);
     assert_string_equal(batch_counts(batch_again(crowd, id)), "failed 3");
     batch_check(crowd);
 }
@@ -813,21 +808,21 @@ static void test_a_booting_device_is_not_taken_again(void **state)
     crowd_add(crowd, 2, "1.0");
     crowd_connect(crowd, 0, 1);
     struct ota_batch *batch = continuous(crowd, NULL);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     crowd_says(crowd, 0, "done");
     crowd_says(crowd, 1, "done");
     fake_broker_clear_messages();
-    run(crowd, 5000);
+    crowd_run(crowd, 5000);
     assert_string_equal(batch_counts(batch), "succeeded 2");
     int64_t id = batch->row.id;
     crowd_restart(crowd, true); /* then all are looked at */
     crowd_connect(crowd, 0, 1);
-    run(crowd, 5000);
+    crowd_run(crowd, 5000);
     assert_string_equal(batch_counts(batch_again(crowd, id)), "succeeded 2");
     assert_int_equal(crowd_notices(), 0);
     crowd_reports(crowd, 0, "2.0");
     crowd_reports(crowd, 1, "1.0");
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(batch_counts(batch_again(crowd, id)), "message_sent 1, succeeded 2");
     assert_int_equal(crowd_noticed(crowd, 0), 1);
     batch_check(crowd);
@@ -839,7 +834,7 @@ static void test_the_newest_wins(void **state)
     struct ota_batch *old = continuous(crowd, NULL);
     struct ota_batch *other = continuous(crowd, "{\"fromVersions\":[\"5.0\"]}");
     crowd_add(crowd, 1, "1.0");
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(members(crowd, old), "0");
     struct ota_batch *newer = continuous(crowd, "{\"notVersions\":[\"5.0\"]}");
     assert_string_equal(members(crowd, old), "0"); /* it has it already */
@@ -847,15 +842,15 @@ static void test_the_newest_wins(void **state)
     crowd_add(crowd, 1, "1.0");
     crowd_add(crowd, 1, "5.0");
     crowd_add(crowd, 1, NULL); /* matches the oldest alone */
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(members(crowd, newer), "1");
     assert_string_equal(members(crowd, other), "2");
     assert_string_equal(members(crowd, old), "0 3");
     batch_cancel_task(crowd, 0);
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(members(crowd, newer), "0 1");
     assert_int_equal(batch_do(crowd, batch_cancel_all, newer), OTA_OK);
-    run(crowd, 300);
+    crowd_run(crowd, 300);
     assert_string_equal(members(crowd, old), "0 1 3");
     batch_check(crowd);
 }
@@ -868,15 +863,15 @@ static void test_a_continuous_list(void **state)
     struct ota_batch *batch =
         continuous(crowd, "{\"devices\":[\"m1\",\"m2\"],\"fromVersions\":[\"1.0\"]}");
     assert_string_equal(members(crowd, batch), "");
-    run(crowd, 1000);
+    crowd_run(crowd, 1000);
     crowd_reports(crowd, 0, "1.0");
     crowd_reports(crowd, 1, "1.0");
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(members(crowd, batch), "1");
     int64_t id = batch->row.id;
     crowd_restart(crowd, true);
     crowd_reports(crowd, 2, "1.0");
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(members(crowd, batch_again(crowd, id)), "1 2");
     batch_check(crowd);
 }
@@ -889,7 +884,7 @@ static void test_it_looks_again_after_a_restart(void **state)
     crowd_add(crowd, 5, "1.0");
     crowd_restart(crowd, true); /* before a tick */
     assert_string_equal(members(crowd, batch_again(crowd, id)), "");
-    run(crowd, 100);
+    crowd_run(crowd, 100);
     assert_string_equal(members(crowd, batch_again(crowd, id)), "0 1 2 3 4");
     batch_check(crowd);
 }
@@ -903,12 +898,12 @@ static void test_no_look_is_lost(void **state)
         int before = crowd->count;
         crowd_add(crowd, 5, "1.0");
         fixture_fail_write(n);
-        run(crowd, 100);
+        crowd_run(crowd, 100);
         batch_check(crowd);
         bool failed = fixture_write_failed();
         assert_int_equal(failed, n <= 6); /* five tasks and a commit */
         assert_int_equal(is_in(crowd, batch, before), !failed);
-        run(crowd, 2000);
+        crowd_run(crowd, 2000);
         for (int i = 0; i < crowd->count; i++) {
             assert_true(is_in(crowd, batch, i));
         }
@@ -924,7 +919,7 @@ static void test_many_looks_take_slices(void **state)
     fixture_tick(&crowd->fix, 10);
     struct ota_tally tally = ota_batch_tally(batch);
     assert_int_equal(ota_tally_total(&tally), 200);
-    run(crowd, 500);
+    crowd_run(crowd, 500);
     tally = ota_batch_tally(batch);
     assert_int_equal(ota_tally_total(&tally), 1000);
     batch_check(crowd);
@@ -937,7 +932,7 @@ static void test_looks_go_round(void **state)
     struct ota_batch *batch = continuous(crowd, "{\"fromVersions\":[\"1.0\"]}");
     crowd_add(crowd, 300, "0.9");
     crowd_add(crowd, 1, "0.9");
-    run(crowd, 1000);
+    crowd_run(crowd, 1000);
     crowd_reports(crowd, 300, "1.0");
     for (int i = 0; i < 5; i++) {
         for (int j = 0; j < 300; j++) {
@@ -946,7 +941,7 @@ static void test_looks_go_round(void **state)
         fixture_tick(&crowd->fix, 10);
     }
     assert_string_equal(members(crowd, batch), "300");
-    run(crowd, 1000);
+    crowd_run(crowd, 1000);
     assert_false(crowd->fix.core.fleet.looks.any);
 }
 
@@ -988,7 +983,7 @@ static void test_a_dry_run_tells_the_truth(void **state)
         }
         assert_int_equal(told.matched, told.taken + excluded);
         assert_int_equal(batch_do(crowd, batch_cancel_all, batch), OTA_OK);
-        run(crowd, 300);
+        crowd_run(crowd, 300);
     }
 }
 
