@@ -61,7 +61,7 @@ struct ota_device {
     struct ota_device *prev_of_conn;
     struct ota_device *next_of_conn;
     int64_t last_seen; /* Unix ms; 0 */
-    /* These four are one word: 16 bytes a device, as malloc rounds. */
+    /* These four are one word: it saves what malloc rounds up to 16, for some lengths of names. */
     int64_t last_task : 40;  /* newest task's id, unfinished or not; 0 */
     uint64_t seen_hour : 22; /* last_seen as the store has it, in hours since 1970 */
     bool hold : 1;
