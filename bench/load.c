@@ -386,7 +386,9 @@ static void drain(void)
         }
     }
     if (busy) {
-        fprintf(stderr, "not all was answered\n");
+        fprintf(stderr, "not all was answered: %llu sent, %llu done\n",
+                (unsigned long long)sent_total,
+                (unsigned long long)(gate != NULL ? *gate - gate_base : done_total));
         exit(1);
     }
 }
