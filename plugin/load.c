@@ -171,6 +171,7 @@ static enum ota_err load_all(struct ota_core *core, struct loading *loading,
     }
     if (err == OTA_OK && !loading->no_memory) {
         err = ota_device_load(core->store, load_device, loading, error);
+        ota_index_settle(&core->fleet.devices);
     }
     if (err == OTA_OK && !loading->no_memory) {
         err = ota_batch_load(core->store, load_batch, loading, error);

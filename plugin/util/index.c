@@ -87,13 +87,9 @@ static bool make_room(struct ota_index *index, size_t count)
     return capacity == index->table.capacity || grow(index, capacity);
 }
 
-bool ota_index_reserve(struct ota_index *index, size_t count)
+void ota_index_settle(struct ota_index *index)
 {
-    if (!make_room(index, count)) {
-        return false;
-    }
     move_some(index, SIZE_MAX);
-    return true;
 }
 
 bool ota_index_add(struct ota_index *index, uint64_t hash, void *item)

@@ -27,8 +27,8 @@ struct ota_index {
 
 typedef bool (*ota_index_equal)(const void *item, const void *key);
 
-/* Makes room for count items, so that up to it ota_index_add can't fail. */
-bool ota_index_reserve(struct ota_index *index, size_t count);
+/* Moves at once what is still to be moved, and frees the old table: where nobody waits. */
+void ota_index_settle(struct ota_index *index);
 
 /* False where memory is out. The caller knows that no equal item is there. */
 bool ota_index_add(struct ota_index *index, uint64_t hash, void *item);

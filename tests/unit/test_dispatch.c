@@ -203,6 +203,19 @@ static void test_a_restart_costs_no_upgrade(void **state)
     assert_int_equal(notices(), 1);
 }
 
+/* 13 devices: the index has just begun to grow. */
+static void test_a_start_leaves_no_old_table(void **state)
+{
+    struct fixture *fix = *state;
+    while (fix->core.fleet.devices.old.slots == NULL) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "more%zu", fix->core.fleet.devices.count);
+        (void)fixture_device(fix, name, "");
+    }
+    fixture_restart(fix, true);
+    assert_null(fix->core.fleet.devices.old.slots);
+}
+
 static void test_hold(void **state)
 {
     struct fixture *fix = *state;
@@ -798,6 +811,7 @@ int main(void)
         TEST(test_a_new_connection_starts_afresh),
         TEST(test_upgrading_waits_for_a_report),
         TEST(test_a_restart_costs_no_upgrade),
+        TEST(test_a_start_leaves_no_old_table),
         TEST(test_hold),
         TEST(test_retry_after_its_delay),
         TEST(test_a_report_does_not_shorten_a_retry),

@@ -143,19 +143,22 @@ static void test_grows_step_by_step(void **state)
     ota_index_free(&index);
 }
 
-static void test_reserve(void **state)
+static void test_settles_at_once(void **state)
 {
     struct ota_index index = {0};
+    int last = 0;
     (void)state;
-    assert_true(ota_index_reserve(&index, 1000));
-    size_t capacity = index.table.capacity;
-    assert_true(capacity >= 1000);
-    assert_int_equal(capacity & (capacity - 1), 0);
-    for (int i = 0; i < ITEMS; i++) {
-        items[i].number = i;
-        assert_true(ota_index_add(&index, hash_of(i, 1), &items[i]));
+    while (index.old.capacity == 0) {
+        items[last].number = last;
+        assert_true(ota_index_add(&index, hash_of(last, 1), &items[last]));
+        last++;
     }
-    assert_int_equal(index.table.capacity, capacity);
+    ota_index_settle(&index);
+    assert_null(index.old.slots);
+    for (int i = 0; i < last; i++) {
+        assert_ptr_equal(ota_index_find(&index, hash_of(i, 1), is_number, &i), &items[i]);
+    }
+    ota_index_settle(&index);
     ota_index_free(&index);
 }
 
@@ -240,7 +243,7 @@ int main(void)
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_removing_what_is_not_there),
         cmocka_unit_test(test_grows_step_by_step),
-        cmocka_unit_test(test_reserve),
+        cmocka_unit_test(test_settles_at_once),
         cmocka_unit_test(test_siphash_vectors),
         cmocka_unit_test(test_avalanche),
         cmocka_unit_test(test_length_counts),
