@@ -156,7 +156,7 @@ struct ota_task *ota_batch_next(const struct ota_batch *batch)
         return NULL;
     }
     uint64_t end = batch->stages[batch->row.open_stages - 1].end_key;
-    const struct ota_heap_entry *first = &batch->queue.entries[0];
+    const struct ota_heap_entry *first = ota_heap_at(&batch->queue, 0);
     return first->rank <= ota_batch_rank(end) ? first->task : NULL;
 }
 

@@ -336,7 +336,9 @@ static enum ota_err look_at(struct ota_core *core, struct ota_batch *batch, int6
     if (err == OTA_OK && is_being_prepared(batch)) {
         err = ota_prepare_some(core, batch, end, error);
     }
-    sweep(core, batch);
+    if (is_time_left(end)) {
+        sweep(core, batch);
+    }
     if (err == OTA_OK && batch->row.retrying && is_time_left(end)) {
         err = retry_some(core, batch, error);
     }

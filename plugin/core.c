@@ -137,11 +137,12 @@ bool ota_due_queue(struct ota_core *core, struct ota_task *task)
 
 struct ota_task *ota_due_first(const struct ota_core *core, int64_t now)
 {
-    return core->due.count > 0 && core->due.entries[0].rank <= now ? core->due.entries[0].task
-                                                                   : NULL;
+    return core->due.count > 0 && ota_heap_at(&core->due, 0)->rank <= now
+               ? ota_heap_at(&core->due, 0)->task
+               : NULL;
 }
 
 int64_t ota_due_when(const struct ota_core *core)
 {
-    return core->due.count > 0 ? core->due.entries[0].rank : INT64_MAX;
+    return core->due.count > 0 ? ota_heap_at(&core->due, 0)->rank : INT64_MAX;
 }

@@ -131,6 +131,10 @@ static void do_due(struct ota_dispatch *dispatch, int64_t end)
     if (core->mono_now < core->store_retry_at || !has_due(core)) {
         return;
     }
+    if (dispatch->notice_tokens < 1.0) {
+        ota_core_wake(core, 0);
+        return;
+    }
     struct ota_error error = {0};
     enum ota_err err = ota_core_begin(core, &error);
     if (err == OTA_OK) {
@@ -143,7 +147,7 @@ static void do_due(struct ota_dispatch *dispatch, int64_t end)
         ota_core_rollback(core);
         ota_core_put_off(core, &error);
     } else if (has_due(core)) {
-        ota_core_wake(core, core->mono_now + OTA_SLICE_EVERY_MS);
+        ota_core_wake(core, 0); /* few at a time, in each loop: others wait for none of them */
     }
 }
 
@@ -370,18 +374,30 @@ static int64_t slice_end(const struct ota_core *core)
     return end > least ? end : least;
 }
 
-void ota_dispatch_tick(struct ota_dispatch *dispatch)
+static void do_slices(struct ota_dispatch *dispatch)
 {
-    earn_notices(dispatch);
-    do_batches(dispatch->core, slice_end(dispatch->core));
-    do_due(dispatch, slice_end(dispatch->core)); /* also while a fleet's tasks are made */
+    struct ota_core *core = dispatch->core;
     do_sweep(dispatch);
     do_purge(dispatch);
-    bool forgetting =
-        !dispatch->purging && ota_retention_tick(&dispatch->retention, dispatch->core);
-    do_clock(dispatch->core);
-    if (dispatch->sweeping || dispatch->purging || forgetting) {
-        ota_core_wake(dispatch->core, dispatch->core->mono_now + OTA_SLICE_EVERY_MS);
+    dispatch->forgetting = !dispatch->purging && ota_retention_tick(&dispatch->retention, core);
+    do_clock(core);
+}
+
+/* While notices wait there is a tick in each loop, some of them in the same millisecond: work that
+ * comes in slices keeps its distance all the same. */
+void ota_dispatch_tick(struct ota_dispatch *dispatch)
+{
+    struct ota_core *core = dispatch->core;
+    bool slices = core->mono_now >= dispatch->next_slices;
+    earn_notices(dispatch);
+    do_batches(core, slices ? slice_end(core) : core->mono_now);
+    do_due(dispatch, slice_end(core)); /* also while a fleet's tasks are made */
+    if (slices) {
+        dispatch->next_slices = core->mono_now + OTA_SLICE_EVERY_MS;
+        do_slices(dispatch);
+    }
+    if (dispatch->sweeping || dispatch->purging || dispatch->forgetting) {
+        ota_core_wake(core, dispatch->next_slices);
     }
 }
 

@@ -14,11 +14,13 @@ struct ota_dispatch {
     struct ota_core *core;
     int64_t last_tick;    /* monotonic ms */
     double notice_tokens; /* a notice is paid for in the broker's next loop: see design.md */
+    int64_t next_slices;  /* monotonic ms */
     int64_t next_sweep;   /* monotonic ms */
     bool sweeping;
     uint32_t sweep_at;  /* device id */
     int64_t next_purge; /* monotonic ms */
     bool purging;
+    bool forgetting;
     struct ota_retention retention;
 };
 

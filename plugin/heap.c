@@ -7,14 +7,14 @@
 
 static void place(struct ota_heap *heap, size_t i, struct ota_heap_entry entry)
 {
-    heap->entries[i] = entry;
+    *ota_heap_at(heap, i) = entry;
     entry.task->heap_at = (uint32_t)i + 1;
 }
 
 static void sift_up(struct ota_heap *heap, size_t i, struct ota_heap_entry entry)
 {
-    while (i > 0 && heap->entries[(i - 1) / 2].rank > entry.rank) {
-        place(heap, i, heap->entries[(i - 1) / 2]);
+    while (i > 0 && ota_heap_at(heap, (i - 1) / 2)->rank > entry.rank) {
+        place(heap, i, *ota_heap_at(heap, (i - 1) / 2));
         i = (i - 1) / 2;
     }
     place(heap, i, entry);
@@ -24,13 +24,14 @@ static void sift_down(struct ota_heap *heap, size_t i, struct ota_heap_entry ent
 {
     for (;;) {
         size_t child = 2 * i + 1;
-        if (child + 1 < heap->count && heap->entries[child + 1].rank < heap->entries[child].rank) {
+        if (child + 1 < heap->count &&
+            ota_heap_at(heap, child + 1)->rank < ota_heap_at(heap, child)->rank) {
             child++;
         }
-        if (child >= heap->count || heap->entries[child].rank >= entry.rank) {
+        if (child >= heap->count || ota_heap_at(heap, child)->rank >= entry.rank) {
             break;
         }
-        place(heap, i, heap->entries[child]);
+        place(heap, i, *ota_heap_at(heap, child));
         i = child;
     }
     place(heap, i, entry);
@@ -38,7 +39,7 @@ static void sift_down(struct ota_heap *heap, size_t i, struct ota_heap_entry ent
 
 static void move(struct ota_heap *heap, size_t i, struct ota_heap_entry entry)
 {
-    if (i > 0 && heap->entries[(i - 1) / 2].rank > entry.rank) {
+    if (i > 0 && ota_heap_at(heap, (i - 1) / 2)->rank > entry.rank) {
         sift_up(heap, i, entry);
     } else {
         sift_down(heap, i, entry);
@@ -52,25 +53,34 @@ void ota_heap_remove(struct ota_heap *heap, struct ota_task *task)
     }
     size_t i = task->heap_at - 1;
     task->heap_at = 0;
-    struct ota_heap_entry last = heap->entries[--heap->count];
+    struct ota_heap_entry last = *ota_heap_at(heap, --heap->count);
     if (i < heap->count) {
         move(heap, i, last);
     }
 }
 
-bool ota_heap_reserve(struct ota_heap *heap, size_t count)
+static bool add_page(struct ota_heap *heap)
 {
-    if (count <= heap->capacity) {
-        return true;
-    }
-    size_t capacity = heap->capacity != 0 ? heap->capacity * 2 : 64;
-    capacity = capacity < count ? count : capacity;
-    struct ota_heap_entry *grown = realloc(heap->entries, capacity * sizeof *grown);
+    struct ota_heap_entry **grown = realloc(heap->pages, (heap->page_count + 1) * sizeof *grown);
     if (grown == NULL) {
         return false;
     }
-    heap->entries = grown;
-    heap->capacity = capacity;
+    heap->pages = grown;
+    grown[heap->page_count] = malloc(OTA_HEAP_PAGE * sizeof **grown);
+    if (grown[heap->page_count] == NULL) {
+        return false;
+    }
+    heap->page_count++;
+    return true;
+}
+
+bool ota_heap_reserve(struct ota_heap *heap, size_t count)
+{
+    while (heap->page_count * OTA_HEAP_PAGE < count) {
+        if (!add_page(heap)) {
+            return false;
+        }
+    }
     return true;
 }
 
@@ -92,7 +102,7 @@ bool ota_heap_set(struct ota_heap *heap, struct ota_task *task, int64_t rank)
  * is deep. */
 static size_t count_before(const struct ota_heap *heap, size_t i, int64_t rank, size_t most)
 {
-    if (i >= heap->count || most == 0 || heap->entries[i].rank >= rank) {
+    if (i >= heap->count || most == 0 || ota_heap_at(heap, i)->rank >= rank) {
         return 0;
     }
     size_t left = count_before(heap, 2 * i + 1, rank, most - 1);
@@ -106,6 +116,9 @@ size_t ota_heap_before(const struct ota_heap *heap, int64_t rank, size_t most)
 
 void ota_heap_free(struct ota_heap *heap)
 {
-    free(heap->entries);
+    for (size_t i = 0; i < heap->page_count; i++) {
+        free(heap->pages[i]);
+    }
+    free(heap->pages);
     *heap = (struct ota_heap){0};
 }

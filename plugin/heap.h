@@ -18,11 +18,20 @@ struct ota_heap_entry {
     struct ota_task *task;
 };
 
+#define OTA_HEAP_PAGE 256
+
+/* In pages, so that growing copies no entry: in one piece a million of them held the broker for 20
+ * ms when they moved into twice the room. */
 struct ota_heap {
-    struct ota_heap_entry *entries; /* the least first */
+    struct ota_heap_entry **pages; /* the least first */
+    size_t page_count;
     size_t count;
-    size_t capacity;
 };
+
+static inline struct ota_heap_entry *ota_heap_at(const struct ota_heap *heap, size_t i)
+{
+    return &heap->pages[i / OTA_HEAP_PAGE][i % OTA_HEAP_PAGE];
+}
 
 /* Room for so many: up to there ota_heap_set doesn't fail. False: no memory. */
 bool ota_heap_reserve(struct ota_heap *heap, size_t count);

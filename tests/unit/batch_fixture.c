@@ -472,7 +472,7 @@ static void check_place(const struct ota_core *core, const struct ota_task *task
 {
     if (task->heap_at != 0) {
         const struct ota_heap *heap = task->queued ? &task->batch->queue : &core->due;
-        assert_ptr_equal(heap->entries[task->heap_at - 1].task, task);
+        assert_ptr_equal(ota_heap_at(heap, task->heap_at - 1)->task, task);
     }
     bool could_be_told = task->up.status == OTA_WAITING && task->device->conn != NULL &&
                          !task->device->hold && task->next_notice != 0;

@@ -38,9 +38,9 @@ static void check(const struct world *world)
         count += world->in[i];
         assert_int_equal(task->heap_at != 0, world->in[i]);
         if (world->in[i]) { /* it knows its place, and the place knows it */
-            assert_ptr_equal(world->heap.entries[task->heap_at - 1].task, task);
-            assert_int_equal(world->heap.entries[task->heap_at - 1].rank, world->rank[i]);
-            assert_true(world->heap.entries[0].rank <= world->rank[i]);
+            assert_ptr_equal(ota_heap_at(&world->heap, task->heap_at - 1)->task, task);
+            assert_int_equal(ota_heap_at(&world->heap, task->heap_at - 1)->rank, world->rank[i]);
+            assert_true(ota_heap_at(&world->heap, 0)->rank <= world->rank[i]);
         }
     }
     assert_int_equal(world->heap.count, count);
@@ -101,9 +101,9 @@ static void test_the_least_first(void **state)
     }
     int64_t last = INT64_MIN;
     for (int i = 0; i < TASKS; i++) {
-        assert_true(world.heap.entries[0].rank >= last);
-        last = world.heap.entries[0].rank;
-        ota_heap_remove(&world.heap, world.heap.entries[0].task);
+        assert_true(ota_heap_at(&world.heap, 0)->rank >= last);
+        last = ota_heap_at(&world.heap, 0)->rank;
+        ota_heap_remove(&world.heap, ota_heap_at(&world.heap, 0)->task);
     }
     assert_int_equal(world.heap.count, 0);
     assert_int_equal(ota_heap_before(&world.heap, INT64_MAX, 10), 0);
