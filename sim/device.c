@@ -8,13 +8,12 @@
 #include "fetch.h"
 #include "pattern.h"
 #include "upgrade.h"
+#include "vendor.h"
+#include "vendor_fetch.h"
+#include "vendor_message.h"
 
-/* From the vendor's connection to its report: what comes in between is lost on it. */
-#define OTA_VENDOR_REPORT_MS 700
-#define OTA_VENDOR_LOST_MS   2500
-
-static const struct ota_link_backoff backoff = {1000, 1000, 8000, false};
-static const struct ota_link_backoff vendor_backoff = {1000, 2000, 60000, true};
+static const struct ota_link_backoff backoff = {1000, 1000, 8000, false, 0};
+static const struct ota_link_backoff vendor_backoff = {1000, 2000, 60000, true, 2000};
 
 void ota_device_tell(struct ota_device *device, enum ota_event event, const char *format, ...)
 {
@@ -69,6 +68,7 @@ void ota_device_restart(struct ota_device *device)
     device->then = NULL;
     memset(device->seen_mids, 0, sizeof device->seen_mids);
     ota_loop_cancel(&device->world->loop, &device->report);
+    ota_vendor_fetch_close(device);
 }
 
 static void publish_progress(struct ota_device *device)
@@ -141,15 +141,6 @@ static void on_up(void *arg)
     ota_device_tell(device, OTA_EVENT_CONNECTED, "{s:s}", "client_id", device->client_id);
 }
 
-static void greet_as_vendor(struct ota_device *device)
-{
-    if (!device->reported || device->world->options->report_on_reconnect) {
-        ota_device_report_after(device, OTA_VENDOR_REPORT_MS);
-    } else if (device->report_due || device->phase == OTA_PHASE_COOLING) {
-        ota_device_report_after(device, OTA_VENDOR_LOST_MS);
-    }
-}
-
 static void greet(struct ota_device *device)
 {
     ota_device_report_version(device);
@@ -172,7 +163,7 @@ static void on_subscribed(void *arg)
         return;
     }
     if (device->vendor) {
-        greet_as_vendor(device);
+        ota_vendor_greet(device);
     } else {
         greet(device);
     }
@@ -252,9 +243,15 @@ static void on_down(void *arg, const char *why, bool was_up, bool at_will)
     go_on(device); /* the vendor doesn't say it again, so there is nothing to wait for */
 }
 
-static void on_gave_up(void *arg)
+static void on_gave_up(void *arg, bool unsubscribed)
 {
-    ota_device_tell(arg, OTA_EVENT_GAVE_UP, NULL);
+    struct ota_device *device = arg;
+    if (!unsubscribed) {
+        ota_device_tell(device, OTA_EVENT_GAVE_UP, NULL);
+        return;
+    }
+    ota_device_tell(device, OTA_EVENT_EXITED, "{s:s}", "reason", "no subscription");
+    ota_device_enter(device, OTA_PHASE_REBOOTING);
 }
 
 static void on_answer(struct ota_device *device, const struct ota_message *message)
@@ -283,31 +280,17 @@ static void on_unknown(struct ota_device *device, const struct ota_message *mess
                     "unknown type");
 }
 
-/* The vendor's SDK takes a packet id that it saw lately for a repetition, in any connection. */
-static bool is_seen(struct ota_device *device, const struct ota_link_message *message)
-{
-    if (!device->vendor || message->qos != 1) {
-        return false;
-    }
-    for (size_t i = 0; i < OTA_VENDOR_MIDS; i++) {
-        if (device->seen_mids[i] == message->mid) {
-            return true;
-        }
-    }
-    device->seen_mids[device->seen_next++ % OTA_VENDOR_MIDS] = message->mid;
-    return false;
-}
-
+/* Why a message isn't listened to, or NULL. */
 static const char *why_not(struct ota_device *device, const struct ota_link_message *message,
                            struct ota_message *parsed)
 {
-    if (device->deaf) {
-        return "deaf since an answer other than 0";
+    const char *deaf = device->vendor ? ota_vendor_why_deaf(device, message) : NULL;
+    if (deaf != NULL) {
+        return deaf;
     }
-    if (is_seen(device, message)) {
-        return "its packet id was seen before";
-    }
-    return ota_message_parse(message->payload, message->len, parsed) ? NULL : "not understood";
+    bool (*parse)(const void *, size_t, struct ota_message *) =
+        device->vendor ? ota_vendor_message_parse : ota_message_parse;
+    return parse(message->payload, message->len, parsed) ? NULL : "not understood";
 }
 
 static void on_message(void *arg, const struct ota_link_message *message)
@@ -347,6 +330,9 @@ static enum ota_err make_name(struct ota_device *device, int64_t number, struct 
         err = ota_error_set(error, OTA_INVALID_REQUEST, "device",
                             "--device: 1 to %d of letters, digits, '_', ':' and '-', not \"%s\"",
                             OTA_DEVICE_MAX, device->name);
+    }
+    if (err == OTA_OK && device->vendor) {
+        err = ota_vendor_check_names(device->world->options->product, device->name, error);
     }
     return err;
 }
@@ -437,6 +423,7 @@ void ota_device_free(struct ota_device *device)
     if (device->world != NULL) {
         ota_link_free(&device->link);
     }
+    ota_vendor_fetch_close(device);
     ota_image_drop(&device->image);
     char *const texts[] = {device->name,      device->report_topic, device->update_topic,
                            device->client_id, device->username,     device->cert,

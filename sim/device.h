@@ -50,10 +50,9 @@ struct ota_device {
     struct ota_notice notice;
     struct ota_image image;
     struct ota_transfer *transfer;
-    unsigned tries;  /* to fetch on, without a byte in between */
-    int64_t trip;    /* the byte at which the fault strikes */
-    int64_t at_tick; /* bytes at the last tick */
-    int64_t from;    /* bytes at this fetch's start */
+    struct ota_vendor_fetch *vendor_fetch; /* of its last attempt */
+    unsigned tries;                        /* to fetch on, without a byte in between */
+    int64_t trip;                          /* the byte at which the fault strikes */
     bool overflow, broken, started_over;
     unsigned percent; /* last said */
     struct ota_timer tick;

@@ -6,9 +6,7 @@
 #include <string.h>
 
 #include "upgrade.h"
-
-/* What the vendor's SDK needs a second, else it takes the download for dead. */
-#define OTA_VENDOR_FLOOR 4999
+#include "vendor_fetch.h"
 
 #define OTA_TRIES_MAX    5
 #define OTA_FIRST_TRY_MS 250
@@ -25,12 +23,19 @@ unsigned ota_fetch_percent(const struct ota_device *device)
     return (unsigned)(device->image.received * 100 / device->notice.size);
 }
 
+int64_t ota_fetch_speed(const struct ota_device *device)
+{
+    bool slow = device->armed && device->fault.kind == OTA_FAULT_SLOW;
+    return slow ? device->fault.number : device->world->options->speed;
+}
+
 void ota_fetch_stop(struct ota_device *device)
 {
     if (device->transfer != NULL) {
         ota_transfer_stop(device->transfer);
         device->transfer = NULL;
     }
+    ota_vendor_fetch_stop(device);
     ota_loop_cancel(&device->world->loop, &device->tick);
     ota_loop_cancel(&device->world->loop, &device->step);
 }
@@ -45,16 +50,12 @@ void ota_fetch_tick(void *arg)
 {
     struct ota_device *device = arg;
     int64_t ms = device->world->options->progress_ms;
-    int64_t got = device->image.received - device->at_tick;
-    bool flowing = device->at_tick > device->from;
-    device->at_tick = device->image.received;
-    if (device->vendor && flowing && got * 1000 < OTA_VENDOR_FLOOR * ms) {
-        ota_upgrade_fail(device, OTA_CODE_FAILED);
+    if (device->vendor) {
+        ota_vendor_fetch_tick(device);
         return;
     }
     ota_loop_after(&device->world->loop, &device->tick, ms);
-    if (ota_fetch_percent(device) != device->percent ||
-        (device->vendor && device->image.received == 0)) {
+    if (ota_fetch_percent(device) != device->percent) {
         ota_fetch_say(device);
     }
 }
@@ -68,9 +69,6 @@ static bool on_head(void *arg, const struct ota_transfer_head *head)
 {
     struct ota_device *device = arg;
     struct ota_image *image = &device->image;
-    if (device->vendor) {
-        return is_body(head->status); /* and appends, whatever it is */
-    }
     if (head->status == 200 && image->received > 0) {
         device->broken =
             ota_image_start(image, &device->notice, device->world->options->save, NULL) != OTA_OK;
@@ -93,28 +91,6 @@ static bool on_bytes(void *arg, const void *data, size_t len)
     }
     device->overflow = limit == size && take < (int64_t)len;
     return device->image.received < limit || (limit == size && !device->overflow);
-}
-
-/* What an answer's status means, in both dialects. */
-static int code_of(long status)
-{
-    static const struct {
-        long status;
-        int code;
-    } rows[] = {{403, OTA_CODE_FORBIDDEN}, {404, OTA_CODE_MISSING}};
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        if (rows[i].status == status) {
-            return rows[i].code;
-        }
-    }
-    return 0;
-}
-
-static void end_as_vendor(struct ota_device *device, const struct ota_transfer_end *end)
-{
-    bool cut = end->status == 0 || is_body(end->status);
-    int code = code_of(end->status);
-    ota_upgrade_fail(device, code != 0 ? code : cut ? OTA_CODE_FAILED : OTA_CODE_TIMED_OUT);
 }
 
 static void try_again(struct ota_device *device, const char *reason)
@@ -142,7 +118,7 @@ static void start_over(struct ota_device *device)
 
 static void end_badly(struct ota_device *device, const struct ota_transfer_end *end)
 {
-    int code = code_of(end->status);
+    int code = ota_code_of_status(end->status);
     bool refused = end->status >= 300 && end->status < 500 && end->status != 429;
     if (code != 0) {
         ota_upgrade_fail(device, code);
@@ -163,12 +139,10 @@ static void on_end(void *arg, const struct ota_transfer_end *end)
     device->transfer = NULL;
     if (device->image.received >= device->trip) {
         ota_upgrade_strike(device);
-    } else if (device->overflow && !device->vendor) {
+    } else if (device->overflow) {
         ota_upgrade_fail(device, OTA_CODE_MISMATCH);
     } else if (device->image.received == device->notice.size) {
         ota_upgrade_complete(device);
-    } else if (device->vendor) {
-        end_as_vendor(device, end);
     } else {
         end_badly(device, end);
     }
@@ -180,9 +154,7 @@ static bool begin_image(struct ota_device *device)
 {
     const struct ota_image *image = &device->image;
     device->overflow = device->broken = false;
-    /* The vendor looks at the version alone: what it has may be more than what it is to have. */
-    if (ota_image_is_of(image, &device->notice, device->vendor) &&
-        image->received <= device->notice.size) {
+    if (ota_image_is_of(image, &device->notice, false) && image->received <= device->notice.size) {
         return true;
     }
     return ota_image_start(&device->image, &device->notice, device->world->options->save, NULL) ==
@@ -200,25 +172,17 @@ static void request(struct ota_device *device)
         ota_upgrade_strike(device);
         return;
     }
-    if (received == device->notice.size && !device->vendor) {
+    if (received == device->notice.size) {
         ota_upgrade_complete(device);
         return;
     }
     char range[48];
-    if (device->vendor) {
-        snprintf(range, sizeof range, "%" PRId64 "-%" PRId64, received, device->notice.size);
-    } else {
-        snprintf(range, sizeof range, "%" PRId64 "-", received);
-    }
-    bool slow = device->armed && device->fault.kind == OTA_FAULT_SLOW;
+    snprintf(range, sizeof range, "%" PRId64 "-", received);
     struct ota_transfer_request wanted = {
         .url = device->notice.url,
-        .range = device->vendor || received > 0 ? range : NULL,
-        .if_range = !device->vendor && received > 0 && device->image.etag[0] != '\0'
-                        ? device->image.etag
-                        : NULL,
-        .speed = slow ? device->fault.number : device->world->options->speed,
-        .vendor = device->vendor,
+        .range = received > 0 ? range : NULL,
+        .if_range = received > 0 && device->image.etag[0] != '\0' ? device->image.etag : NULL,
+        .speed = ota_fetch_speed(device),
     };
     if (ota_transfer_start(&device->world->transfers, &wanted, &transfer_events, device,
                            &device->transfer, NULL) != OTA_OK) {
@@ -226,36 +190,32 @@ static void request(struct ota_device *device)
     }
 }
 
-/* The vendor's SDK takes the port for a part of the host's name. */
-static bool names_a_port(const char *url)
+static void start(struct ota_device *device)
 {
-    const char *host = strstr(url, "://");
-    host = host == NULL ? url : host + 3;
-    size_t len = strcspn(host, "/?#");
-    const char *after = memchr(host, ']', len);
-    after = after == NULL ? host : after;
-    return memchr(after, ':', len - (size_t)(after - host)) != NULL;
-}
-
-void ota_fetch_start(struct ota_device *device)
-{
-    bool trips = device->armed && device->fault.percent >= 0;
-    ota_device_enter(device, OTA_PHASE_FETCHING);
-    if (device->vendor && names_a_port(device->notice.url) && !device->world->options->allow_port) {
-        ota_upgrade_fail(device, OTA_CODE_FAILED);
-        return;
-    }
     if (!begin_image(device)) {
         ota_upgrade_fail(device, OTA_CODE_FAILED);
         return;
     }
-    device->trip = trips ? device->notice.size * device->fault.percent / 100 : INT64_MAX;
     device->tries = 0;
     device->started_over = false;
-    device->from = device->at_tick = device->image.received;
-    ota_device_tell(device, OTA_EVENT_DOWNLOAD_START, "{s:s, s:I}", "url", device->notice.url,
-                    "offset", (json_int_t)device->image.received);
     ota_fetch_say(device);
     ota_loop_after(&device->world->loop, &device->tick, device->world->options->progress_ms);
     request(device);
+}
+
+void ota_fetch_start(struct ota_device *device)
+{
+    const struct ota_notice *notice = &device->notice;
+    bool trips = device->armed && device->fault.percent >= 0;
+    bool goes_on = ota_image_is_of(&device->image, notice, device->vendor) &&
+                   device->image.received <= notice->size;
+    ota_device_enter(device, OTA_PHASE_FETCHING);
+    device->trip = trips ? notice->size * device->fault.percent / 100 : INT64_MAX;
+    ota_device_tell(device, OTA_EVENT_DOWNLOAD_START, "{s:s, s:I}", "url", notice->url, "offset",
+                    (json_int_t)(goes_on ? device->image.received : 0));
+    if (device->vendor) {
+        ota_vendor_fetch_start(device);
+    } else {
+        start(device);
+    }
 }

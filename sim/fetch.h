@@ -14,6 +14,9 @@ void ota_fetch_start(struct ota_device *device);
 void ota_fetch_stop(struct ota_device *device);
 
 unsigned ota_fetch_percent(const struct ota_device *device);
+/* Bytes a second that it is held to; 0: none. */
+int64_t ota_fetch_speed(const struct ota_device *device);
+
 void ota_fetch_say(struct ota_device *device);
 
 /* Says a percentage, when it is time to. For the device's timer. */

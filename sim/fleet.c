@@ -116,7 +116,8 @@ static enum ota_err raise_limit(const struct ota_options *options, long *downloa
     }
     limit.rlim_cur = limit.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &limit);
-    rlim_t needed = (rlim_t)options->count + OTA_FILES_SPARE;
+    /* The vendor's SDK leaves a download's connection open until its next one. */
+    rlim_t needed = (rlim_t)options->count * (options->vendor ? 2 : 1) + OTA_FILES_SPARE;
     if (limit.rlim_max < needed + OTA_DOWNLOADS_MIN) {
         return ota_error_set(error, OTA_INVALID_REQUEST, "count",
                              "--count %" PRId64 " needs %ju open files and %ju are allowed, see "
@@ -137,12 +138,28 @@ static enum ota_err open_net(struct ota_world *world, struct ota_error *error)
         .port = (int)options->port,
         .keepalive = (int)options->keepalive,
         .gap_us = 1000000 / options->connect_rate,
+        .haste = options->haste,
         .tls = options->cafile == NULL ? NULL : &world->tls,
     };
     enum ota_err err = ota_resolve(options->host, &world->net.addresses, error);
     if (err == OTA_OK && options->cafile != NULL) {
         err = ota_tls_open(&world->tls, options->cafile, options->insecure ? NULL : options->host,
                            error);
+    }
+    return err;
+}
+
+/* Where downloads go, and how the vendor's do. */
+static enum ota_err open_streams(struct ota_world *world, struct ota_error *error)
+{
+    const struct ota_options *options = world->options;
+    world->streams = (struct ota_streams){.loop = &world->loop, .tls = world->net.tls};
+    if (options->connect_to == NULL) {
+        return OTA_OK;
+    }
+    enum ota_err err = ota_place_parse(options->connect_to, &world->detour, error);
+    if (err != OTA_OK) {
+        ota_error_context(error, "--connect-to");
     }
     return err;
 }
@@ -170,10 +187,14 @@ static enum ota_err open_world(struct fleet *fleet, struct ota_error *error)
         err = open_net(world, error);
     }
     if (err == OTA_OK) {
+        err = open_streams(world, error);
+    }
+    if (err == OTA_OK) {
         err = ota_transfers_open(&world->transfers, &world->loop, fleet->downloads, error);
     }
     world->transfers.cafile = options->cafile;
     world->transfers.insecure = options->insecure;
+    world->transfers.detour = &world->detour;
     return err;
 }
 

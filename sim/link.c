@@ -51,9 +51,19 @@ static int64_t next_wait(struct ota_link *link)
     link->wait = link->wait == 0 ? ota_random_between(link->random, backoff->low, backoff->high)
                                  : 2 * link->wait;
     if (link->wait > backoff->most) {
-        link->wait = backoff->gives_up ? -1 : backoff->most;
+        if (backoff->gives_up) {
+            return -1;
+        }
+        link->wait = backoff->most;
     }
-    return link->wait;
+    return link->wait / link->net->haste;
+}
+
+static void give_up(struct ota_link *link, bool unsubscribed)
+{
+    link->wanted = false;
+    link->wait = 0;
+    link->events->gave_up(link->arg, unsubscribed);
 }
 
 static void wait_for_turn(struct ota_link *link, int64_t ms)
@@ -71,9 +81,7 @@ static void retry(struct ota_link *link)
         wait_for_turn(link, wait);
         return;
     }
-    link->wanted = false;
-    link->wait = 0;
-    link->events->gave_up(link->arg);
+    give_up(link, false);
 }
 
 static void forget(struct ota_link *link)
@@ -186,8 +194,22 @@ static void on_connect(struct mosquitto *mosq, void *arg, int rc)
         return;
     }
     enter(link, OTA_LINK_UP);
+    link->subscribed = false;
+    if (link->backoff->suback_ms != 0) {
+        after(link, link->backoff->suback_ms);
+    }
     link->events->up(link->arg);
     (void)mosquitto_subscribe(mosq, NULL, link->identity->topic, 1);
+}
+
+static void fail_subscription(struct ota_link *link, const char *why)
+{
+    because(link, why);
+    link->leave = OTA_LINK_POLITE;
+    after(link, 0);
+    if (link->backoff->suback_ms != 0) {
+        give_up(link, true);
+    }
 }
 
 static void on_subscribe(struct mosquitto *mosq, void *arg, int mid, int count, const int *granted)
@@ -196,16 +218,26 @@ static void on_subscribe(struct mosquitto *mosq, void *arg, int mid, int count, 
     (void)mosq;
     (void)mid;
     if (count < 1 || granted[0] > 2) {
-        because(link, "subscription refused");
-        link->leave = OTA_LINK_POLITE;
-        after(link, 0);
+        fail_subscription(link, "subscription refused");
         return;
     }
     link->wait = 0;
+    link->subscribed = true;
     /* Spread out: ten thousand keepalives in one moment would be a wave of their own. */
     int64_t beat = link->net->keepalive * 250;
     after(link, ota_random_between(link->random, 1, beat));
     link->events->subscribed(link->arg);
+}
+
+static size_t packet_size(const struct mosquitto_message *message)
+{
+    size_t rest = 2 + strlen(message->topic) + (message->qos > 0 ? 2 : 0);
+    rest += (size_t)message->payloadlen;
+    size_t size = 2 + rest;
+    for (size_t more = rest >> 7; more > 0; more >>= 7) {
+        size++;
+    }
+    return size;
 }
 
 static void on_message(struct mosquitto *mosq, void *arg, const struct mosquitto_message *message)
@@ -215,6 +247,7 @@ static void on_message(struct mosquitto *mosq, void *arg, const struct mosquitto
     link->events->message(link->arg, &(struct ota_link_message){
                                          .payload = message->payload,
                                          .len = (size_t)message->payloadlen,
+                                         .packet = packet_size(message),
                                          .qos = message->qos,
                                          .mid = message->mid,
                                      });
@@ -396,6 +429,8 @@ static void fire(void *arg)
         lost(link);
     } else if (link->state == OTA_LINK_CONNECTING) {
         time_out(link);
+    } else if (link->state == OTA_LINK_UP && !link->subscribed && link->backoff->suback_ms != 0) {
+        fail_subscription(link, "no SUBACK in time");
     } else if (link->state == OTA_LINK_UP) {
         beat(link);
     }

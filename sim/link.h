@@ -25,6 +25,7 @@ struct ota_net {
     struct ota_tls *tls; /* NULL: plain TCP */
     size_t connecting;   /* links in that state */
     int64_t gap_us;      /* between two connections */
+    int64_t haste;       /* waits before another try are that many times shorter */
     /* When the next one may start: by whether it is a device's first, else they'd queue together.
      */
     int64_t next_slot_us[2];
@@ -33,7 +34,8 @@ struct ota_net {
 struct ota_link_backoff {
     int64_t low, high; /* the first wait is drawn from these; each later one is twice as long */
     int64_t most;
-    bool gives_up; /* where a wait would pass most; else it stays there */
+    bool gives_up;     /* where a wait would pass most; else it stays there */
+    int64_t suback_ms; /* without a SUBACK by then, or refused, it gives up; 0: it tries again */
 };
 
 struct ota_link_identity {
@@ -44,6 +46,7 @@ struct ota_link_identity {
 struct ota_link_message {
     const void *payload;
     size_t len;
+    size_t packet; /* the whole packet's length */
     int qos, mid;
 };
 
@@ -54,7 +57,8 @@ struct ota_link_events {
     void (*acked)(void *arg, int mid);
     /* was_up tells a lost connection from one that didn't come about; at_will: we closed it. */
     void (*down)(void *arg, const char *why, bool was_up, bool at_will);
-    void (*gave_up)(void *arg);
+    /* It stays away: the subscription failed, or one wait more would be too long. */
+    void (*gave_up)(void *arg, bool unsubscribed);
 };
 
 enum ota_link_state { OTA_LINK_AWAY, OTA_LINK_WAITING, OTA_LINK_CONNECTING, OTA_LINK_UP };
@@ -71,7 +75,7 @@ struct ota_link {
     int fd;
     enum ota_link_state state;
     enum ota_link_leave leave;
-    bool wanted, hurry, slotted, tcp_up;
+    bool wanted, hurry, slotted, tcp_up, subscribed;
     bool is_first;
     size_t address; /* that this attempt has come to */
     int64_t wait;

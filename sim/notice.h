@@ -14,7 +14,7 @@
 #include "../plugin/util/names.h"
 #include "../plugin/util/signature.h"
 
-#define OTA_URL_MAX 1023
+#define OTA_URL_MAX 1999 /* what fits into the largest packet that the vendor's SDK takes */
 
 enum ota_message_type {
     OTA_MESSAGE_UNKNOWN,

@@ -61,6 +61,11 @@ static const struct row rows[] = {
     {0, "report-on-reconnect", NULL, FLAG, AT(report_on_reconnect), 0, 0,
      "vendor: report the version at every connection"},
     {0, "allow-port", NULL, FLAG, AT(allow_port), 0, 0, "vendor: take URLs that name a port"},
+    {0, "stays", NULL, FLAG, AT(stays), 0, 0, "vendor: the program lives on after done"},
+    {0, "haste", "N", NUMBER, AT(haste), 1, 1000,
+     "vendor: wait N times shorter; its patience with others stays (1)"},
+    {0, "connect-to", "HOST:PORT", TEXT, AT(connect_to), 0, 0,
+     "download from there, whatever host and port the URL names"},
     {0, "reboot-ms", "MS", NUMBER, AT(reboot_ms), 0, 86400000,
      "how long a reboot takes (500); with --vendor: come back after done, with the old version"},
     {0, "burn-ms", "MS", NUMBER, AT(burn_ms), 0, 86400000, "from burning to done (300)"},
@@ -108,6 +113,7 @@ static const struct ota_options defaults = {
     .progress_ms = 1000,
     .speed = -1,
     .return_after = -1,
+    .haste = 1,
     .duration = -1,
 };
 

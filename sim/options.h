@@ -26,6 +26,9 @@ struct ota_options {
 
     bool vendor, burning, report_on_reconnect, allow_port;
     int64_t reboot_ms, burn_ms, progress_ms, speed;
+    int64_t haste;
+    bool stays;
+    const char *connect_to;
     const char *fault, *mix;
     bool fault_always, offline_at_start;
     int64_t return_after;

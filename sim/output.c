@@ -37,7 +37,8 @@ static const struct row rows[OTA_EVENT_COUNT] = {
     [OTA_EVENT_AWAY] = {"away", "stays away[ for {ms} ms]"},
     [OTA_EVENT_RETURNED] = {"returned", "comes back"},
     [OTA_EVENT_GAVE_UP] = {"gave_up", "gave up reconnecting"},
-    [OTA_EVENT_EXITED] = {"exited", "program ends, as the vendor's sample does"},
+    [OTA_EVENT_EXITED] = {"exited", "program ends: {reason}"},
+    [OTA_EVENT_CRASHED] = {"crashed", "program dies, as the vendor's SDK does: {reason}"},
     [OTA_EVENT_SUMMARY] = {"summary", "{connected} connected: {idle} idle, {downloading} "
                                       "downloading, {burning} burning, {away} away, "
                                       "{silent} silent; {upgraded} upgraded, {failed} failed, "

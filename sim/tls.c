@@ -31,13 +31,13 @@ enum ota_err ota_tls_open(struct ota_tls *tls, const char *cafile, const char *h
 void ota_tls_free(struct ota_tls *tls)
 {
     SSL_CTX_free(tls->shared);
+    SSL_CTX_free(tls->any);
     X509_STORE_free(tls->trusted);
     *tls = (struct ota_tls){0};
 }
 
-static bool expect_host(SSL_CTX *context, const char *host)
+static bool expect_host(X509_VERIFY_PARAM *param, const char *host)
 {
-    X509_VERIFY_PARAM *param = SSL_CTX_get0_param(context);
     unsigned char address[sizeof(struct in6_addr)];
     if (inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1) {
         return X509_VERIFY_PARAM_set1_ip_asc(param, host) == 1;
@@ -45,8 +45,9 @@ static bool expect_host(SSL_CTX *context, const char *host)
     return X509_VERIFY_PARAM_set1_host(param, host, 0) == 1;
 }
 
-static enum ota_err make(struct ota_tls *tls, const char *cert, const char *key, SSL_CTX **context,
-                         struct ota_error *error)
+/* host may be NULL: any */
+static enum ota_err make(struct ota_tls *tls, const char *host, const char *cert, const char *key,
+                         SSL_CTX **context, struct ota_error *error)
 {
     SSL_CTX *made = SSL_CTX_new(TLS_client_method());
     enum ota_err err = OTA_OK;
@@ -57,7 +58,7 @@ static enum ota_err make(struct ota_tls *tls, const char *cert, const char *key,
     SSL_CTX_set_verify(made, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_mode(made, SSL_MODE_RELEASE_BUFFERS);
     if (SSL_CTX_set_min_proto_version(made, TLS1_2_VERSION) != 1 ||
-        (tls->host != NULL && !expect_host(made, tls->host))) {
+        (host != NULL && !expect_host(SSL_CTX_get0_param(made), host))) {
         err = failed("TLS", error);
     } else if (cert != NULL && SSL_CTX_use_certificate_chain_file(made, cert) != 1) {
         err = failed(cert, error);
@@ -76,15 +77,33 @@ enum ota_err ota_tls_context(struct ota_tls *tls, const char *cert, const char *
                              SSL_CTX **context, struct ota_error *error)
 {
     if (cert != NULL) {
-        return make(tls, cert, key, context, error);
+        return make(tls, tls->host, cert, key, context, error);
     }
     if (tls->shared == NULL) {
-        enum ota_err err = make(tls, NULL, NULL, &tls->shared, error);
+        enum ota_err err = make(tls, tls->host, NULL, NULL, &tls->shared, error);
         if (err != OTA_OK) {
             return err;
         }
     }
     SSL_CTX_up_ref(tls->shared);
     *context = tls->shared;
+    return OTA_OK;
+}
+
+enum ota_err ota_tls_to(struct ota_tls *tls, const char *name, SSL **ssl, struct ota_error *error)
+{
+    if (tls->any == NULL) {
+        enum ota_err err = make(tls, NULL, NULL, NULL, &tls->any, error);
+        if (err != OTA_OK) {
+            return err;
+        }
+    }
+    SSL *made = SSL_new(tls->any);
+    if (made == NULL || SSL_set_tlsext_host_name(made, name) != 1 ||
+        (tls->host != NULL && !expect_host(SSL_get0_param(made), name))) {
+        SSL_free(made);
+        return failed("TLS", error);
+    }
+    *ssl = made;
     return OTA_OK;
 }

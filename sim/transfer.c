@@ -174,8 +174,9 @@ void ota_transfers_close(struct ota_transfers *transfers)
     }
     curl_multi_cleanup(transfers->multi);
     curl_slist_free_all(transfers->known);
+    curl_slist_free_all(transfers->routes);
     transfers->multi = NULL;
-    transfers->known = NULL;
+    transfers->known = transfers->routes = NULL;
 }
 
 static size_t on_header(char *line, size_t one, size_t len, void *arg)
@@ -251,7 +252,8 @@ static size_t on_body(char *data, size_t one, size_t len, void *arg)
 static bool is_address(const char *host)
 {
     unsigned char raw[sizeof(struct in6_addr)];
-    return host[0] == '[' || inet_pton(AF_INET, host, raw) == 1;
+    return host[0] == '[' || inet_pton(AF_INET, host, raw) == 1 ||
+           inet_pton(AF_INET6, host, raw) == 1;
 }
 
 static void print_known(const struct ota_addresses *addresses, const char *host, const char *port,
@@ -315,16 +317,9 @@ static bool add_header(struct ota_transfer *transfer, const char *name, const ch
     return true;
 }
 
-/* The vendor's SDK sends exactly these, in this order, after Host. */
 static bool add_headers(struct ota_transfer *transfer, const struct ota_transfer_request *request)
 {
     bool good = true;
-    if (request->vendor) {
-        good = add_header(transfer, "Accept",
-                          "text/html,application/xhtml+xml,application/xml;"
-                          "q=0.9,*/*;q=0.8") &&
-               add_header(transfer, "Accept-Encoding", "gzip, deflate");
-    }
     char range[64];
     if (request->range != NULL) {
         snprintf(range, sizeof range, "bytes=%s", request->range);
@@ -371,11 +366,39 @@ static void set_options(struct ota_transfer *transfer, const struct ota_transfer
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, buffer_size(request->speed));
 }
 
+/* Host and certificate stay those of the URL. */
+static bool set_detour(struct ota_transfer *transfer)
+{
+    struct ota_transfers *transfers = transfer->owner;
+    const struct ota_place *detour = transfers->detour;
+    char line[OTA_HOST_MAX + 16], port[8];
+    snprintf(port, sizeof port, "%d", detour->port);
+    if (transfers->routes == NULL) {
+        bool six = strchr(detour->host, ':') != NULL;
+        snprintf(line, sizeof line, "::%s%s%s:%s", six ? "[" : "", detour->host, six ? "]" : "",
+                 port);
+        transfers->routes = curl_slist_append(NULL, line);
+    }
+    curl_easy_setopt(transfer->easy, CURLOPT_CONNECT_TO, transfers->routes);
+    if (!is_address(detour->host)) {
+        make_known(transfer, detour->host, port);
+    }
+    return transfers->routes != NULL;
+}
+
+static bool set_place(struct ota_transfer *transfer, const char *url)
+{
+    if (transfer->owner->detour->port != 0) {
+        return set_detour(transfer);
+    }
+    look_up(transfer, url);
+    return true;
+}
+
 static bool add_to_multi(struct ota_transfer *transfer, const struct ota_transfer_request *request)
 {
     set_options(transfer, request);
-    look_up(transfer, request->url);
-    return add_headers(transfer, request) &&
+    return set_place(transfer, request->url) && add_headers(transfer, request) &&
            curl_multi_add_handle(transfer->owner->multi, transfer->easy) == CURLM_OK;
 }
 

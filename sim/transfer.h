@@ -23,6 +23,8 @@ struct ota_transfers {
     struct curl_slist *known; /* hosts that were resolved */
     const char *cafile;
     bool insecure;
+    const struct ota_place *detour; /* port 0: none */
+    struct curl_slist *routes;      /* the same for libcurl */
     uint64_t bytes;
 };
 
@@ -53,7 +55,6 @@ struct ota_transfer_request {
     const char *range;    /* "100-", or NULL */
     const char *if_range; /* an ETag, or NULL */
     int64_t speed;        /* bytes a second, 0: any */
-    bool vendor;          /* with the vendor's header lines */
 };
 
 /* Downloads beyond at_most wait for one another. */

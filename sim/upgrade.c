@@ -6,10 +6,8 @@
 #include "../plugin/util/words.h"
 #include "fetch.h"
 #include "pattern.h"
-
-#define OTA_VENDOR_POLL_MS   1200
-#define OTA_VENDOR_COOL_MS   3500
-#define OTA_VENDOR_COOL_4_MS 13500
+#include "vendor.h"
+#include "vendor_fetch.h"
 
 bool ota_upgrade_is_busy(const struct ota_device *device)
 {
@@ -69,8 +67,8 @@ static void fail(struct ota_device *device, int code, const char *reason)
         if (code == OTA_CODE_TIMED_OUT || code == OTA_CODE_MISSING || code == OTA_CODE_FORBIDDEN) {
             say_fail(device, OTA_CODE_FAILED, NULL);
         }
-        ota_device_report_after(device, code == OTA_CODE_MISMATCH ? OTA_VENDOR_COOL_4_MS
-                                                                  : OTA_VENDOR_COOL_MS);
+        int64_t ms = code == OTA_CODE_MISMATCH ? OTA_VENDOR_COOL_4_MS : OTA_VENDOR_COOL_MS;
+        ota_device_report_after(device, ota_vendor_wait(device, ms));
     }
 }
 
@@ -100,16 +98,35 @@ static int64_t reboot_ms(const struct ota_device *device)
     return ms < 0 ? 500 : ms;
 }
 
+/* The vendor's program ends, and is started again where it was told to. */
+static void end_program(struct ota_device *device, bool cut)
+{
+    if (device->world->options->reboot_ms >= 0) {
+        go_away(device, reboot_ms(device), cut);
+        return;
+    }
+    ota_device_enter(device, OTA_PHASE_REBOOTING);
+    ota_link_close(&device->link, cut);
+    ota_device_restart(device);
+}
+
 static void exit_as_vendor(struct ota_device *device)
 {
     conclude(device, true);
-    if (device->world->options->reboot_ms < 0) {
-        ota_device_tell(device, OTA_EVENT_EXITED, NULL);
-        ota_device_enter(device, OTA_PHASE_REBOOTING);
-        ota_link_close(&device->link, false);
-    } else {
-        go_away(device, reboot_ms(device), false);
+    if (device->world->options->stays) {
+        ota_device_enter(device, OTA_PHASE_IDLE);
+        return;
     }
+    ota_device_tell(device, OTA_EVENT_EXITED, "{s:s}", "reason", "as its sample does after done");
+    end_program(device, false);
+}
+
+void ota_upgrade_crash(struct ota_device *device)
+{
+    ota_fetch_stop(device);
+    ota_device_tell(device, OTA_EVENT_CRASHED, "{s:s}", "reason", "division by file_size 0");
+    conclude(device, false);
+    end_program(device, true);
 }
 
 static void reboot(struct ota_device *device)
@@ -215,7 +232,9 @@ void ota_upgrade_complete(struct ota_device *device)
     struct ota_image_digests digests;
     ota_fetch_stop(device);
     device->percent = ota_fetch_percent(device);
-    ota_device_report(device, device->vendor ? OTA_SAID_DOWNLOADING : OTA_SAID_DOWNLOADED, NULL);
+    if (!device->vendor) { /* which says 100 as any other percentage */
+        ota_device_report(device, OTA_SAID_DOWNLOADED, NULL);
+    }
     int64_t size = device->image.received;
     bool good = ota_image_finish(&device->image, &digests, NULL) == OTA_OK;
     if (has_fault(device, OTA_FAULT_CORRUPT)) {
@@ -308,10 +327,7 @@ static const char *why_not(const struct ota_device *device, const struct ota_not
 {
     bool same = is_same(device, notice);
     if (device->vendor) {
-        return !device->reported                          ? "hasn't reported yet"
-               : device->phase == OTA_PHASE_IDLE          ? NULL
-               : device->phase == OTA_PHASE_MUTE && !same ? NULL
-                                                          : "busy";
+        return ota_vendor_why_not(device, same);
     }
     if (device->phase == OTA_PHASE_REBOOTING || device->then == reboot) {
         return "reboots";
@@ -357,7 +373,8 @@ static void take(struct ota_device *device, const struct ota_notice *notice)
     if (has_fault(device, OTA_FAULT_SLOW)) {
         tell_fault(device);
     }
-    int64_t ms = device->vendor ? ota_random_between(&device->random, 0, OTA_VENDOR_POLL_MS) : 0;
+    int64_t most = device->vendor ? ota_vendor_wait(device, OTA_VENDOR_POLL_MS) : 0;
+    int64_t ms = ota_random_between(&device->random, 0, most);
     ota_device_after(device, ms, ota_fetch_start);
 }
 
@@ -425,6 +442,7 @@ void ota_upgrade_cut_off(struct ota_device *device)
 {
     if (device->phase == OTA_PHASE_STARTING || device->phase == OTA_PHASE_FETCHING) {
         ota_fetch_stop(device);
+        ota_vendor_fetch_close(device);
         ota_device_enter(device, OTA_PHASE_IDLE);
         device->report_due = true;
     }

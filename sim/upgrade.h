@@ -7,16 +7,8 @@
 #ifndef OTA_SIM_UPGRADE_H
 #define OTA_SIM_UPGRADE_H
 
+#include "codes.h"
 #include "device.h"
-
-/* Of device-protocol.md, "fail". */
-enum ota_code {
-    OTA_CODE_TIMED_OUT = -1,
-    OTA_CODE_MISSING = -2,
-    OTA_CODE_FORBIDDEN = -3,
-    OTA_CODE_MISMATCH = -4,
-    OTA_CODE_FAILED = -5
-};
 
 void ota_upgrade_notice(struct ota_device *device, const struct ota_notice *notice);
 void ota_upgrade_cancel(struct ota_device *device, const struct ota_notice *notice);
@@ -32,6 +24,7 @@ bool ota_upgrade_is_busy(const struct ota_device *device);
 /* The download's outcomes. */
 void ota_upgrade_complete(struct ota_device *device);
 void ota_upgrade_fail(struct ota_device *device, int code);
+void ota_upgrade_crash(struct ota_device *device);
 void ota_upgrade_strike(struct ota_device *device); /* its fault's byte is reached */
 
 #endif

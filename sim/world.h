@@ -12,6 +12,7 @@
 #include "loop.h"
 #include "options.h"
 #include "output.h"
+#include "stream.h"
 #include "transfer.h"
 
 enum ota_phase {
@@ -37,6 +38,8 @@ struct ota_world {
     struct ota_tls tls;
     struct ota_signature_keys *keys; /* of those who may sign firmware; NULL: anybody may send it */
     struct ota_transfers transfers;
+    struct ota_streams streams; /* the vendor's downloads */
+    struct ota_place detour;    /* where all downloads go; port 0: where their URLs say */
     struct ota_output output;
     struct ota_tally tally;
     size_t devices;
