@@ -43,7 +43,7 @@ enum ota_err ota_place_parse(const char *text, struct ota_place *place, struct o
     const char *colon = strrchr(text, ':');
     size_t len = colon == NULL ? 0 : (size_t)(colon - text);
     struct ota_place made = {.port = colon == NULL ? 0 : parse_port(colon + 1)};
-    if (len > 2 && text[0] == '[' && text[len - 1] == ']') {
+    if (len >= 2 && text[0] == '[' && text[len - 1] == ']') {
         text++;
         len -= 2;
     }

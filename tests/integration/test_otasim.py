@@ -921,6 +921,7 @@ def test_fault_corrupt(server, files, otasim):
 # -- the vendor's device ----------------------------------------------------------------------
 
 VENDOR = ("--vendor", "--allow-port", "--speed", 0)
+HASTY = (*VENDOR, "--haste", 20)
 
 
 def test_vendor_byte_for_byte(plain, server, files, otasim):
@@ -962,7 +963,7 @@ def test_vendor_loses_a_notice_before_its_report(server, files, otasim):
 
 def test_vendor_requests(server, files, otasim):
     http = files()
-    sim = otasim(*VENDOR, "--exit-when-done")
+    sim = otasim(*HASTY, "--exit-when-done")
     run(server, sim, notice(http))
     assert sim.wait_end() == 0
     assert http.requests[0] == [
@@ -975,13 +976,13 @@ def test_vendor_requests(server, files, otasim):
 
 
 def test_vendor_checks_md5_alone(server, files, otasim):
-    sim = otasim(*VENDOR, "--exit-when-done")
+    sim = otasim(*HASTY, "--exit-when-done")
     run(server, sim, notice(files(), sha256="0" * 64))
     assert sim.wait_end() == 0
 
 
 def test_vendor_checks_md5_after_100_percent(server, files, otasim):
-    sim = otasim(*VENDOR, "--exit-when-done")
+    sim = otasim(*HASTY, "--exit-when-done")
     run(server, sim, notice(files(), md5sum="0" * 32))
     assert sim.wait_end() == 1
     assert server.words()[-2:] == ["downloading 100", "fail -4"]
@@ -1016,7 +1017,7 @@ def test_vendor_refuses_a_port(server, files, otasim):
 def test_vendor_hears_nothing_while_it_downloads(server, files, otasim):
     http, go_on = files(), threading.Event()
     http.misbehave = [("late", go_on)]
-    sim = otasim(*VENDOR, "--exit-when-done")
+    sim = otasim(*HASTY, "--exit-when-done")
     run(server, sim, notice(http))
     server.wait("downloading 0")
     server.send(notice(http, version="3.0.0", task=9))
@@ -1040,7 +1041,7 @@ def test_vendor_gives_up_a_pause(server, files, otasim):
 def test_vendor_resumes_by_the_versions_name(server, files, otasim):
     http = files()
     http.misbehave = [("cut", 30000)]
-    sim = otasim(*VENDOR)
+    sim = otasim(*HASTY)
     run(server, sim, notice(http))
     server.wait("fail -5")
     server.wait(f"version {OLD}", count=2)
@@ -1054,7 +1055,7 @@ def test_vendor_resumes_by_the_versions_name(server, files, otasim):
 def test_vendor_has_more_than_it_is_to_have(server, files, otasim):
     http, small = files(), files(CONTENT[:20000])
     http.misbehave = [("cut", 30000)]
-    sim = otasim(*VENDOR)
+    sim = otasim(*HASTY)
     run(server, sim, notice(http))
     server.wait("fail -5")
     server.wait(f"version {OLD}", count=2)
@@ -1080,7 +1081,7 @@ def test_vendor_cut_off_in_mid_download(plain, server, files, otasim):
 
 
 def test_vendor_says_nothing_after_an_idle_reconnect(plain, server, files, otasim):
-    sim = otasim(*VENDOR)
+    sim = otasim(*HASTY)
     server.wait(f"version {OLD}")
     connects = server.client.connects
     plain.restart()
@@ -1092,7 +1093,7 @@ def test_vendor_says_nothing_after_an_idle_reconnect(plain, server, files, otasi
 
 
 def test_vendor_takes_known_packet_ids_for_repetitions(plain, server, files, otasim):
-    sim = otasim(*VENDOR)
+    sim = otasim(*HASTY)
     server.wait(f"version {OLD}")
     rsp = {"type": "report_version_rsp", "result_code": 0, "result_msg": "success"}
     server.send(rsp, qos=1)
@@ -1106,7 +1107,7 @@ def test_vendor_takes_known_packet_ids_for_repetitions(plain, server, files, ota
 
 
 def test_vendor_is_deaf_after_an_answer_other_than_0(server, files, otasim):
-    sim = otasim(*VENDOR)
+    sim = otasim(*HASTY)
     server.wait(f"version {OLD}")
     server.answer(code=-1)
     server.send(notice(files()))
@@ -1115,7 +1116,7 @@ def test_vendor_is_deaf_after_an_answer_other_than_0(server, files, otasim):
 
 
 def test_vendor_starts_again_with_its_old_version(server, files, otasim):
-    sim = otasim(*VENDOR, "--reboot-ms", 100)
+    sim = otasim(*HASTY, "--reboot-ms", 100)
     run(server, sim, notice(files()))
     server.wait(f"version {OLD}", count=2)
     assert server.words()[-2:] == ["done", f"version {OLD}"]
