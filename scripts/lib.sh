@@ -120,7 +120,7 @@ need_node_modules() {
 }
 
 # c_files DIR...: their C files, tracked or new; what a build makes lies elsewhere.
-C_DIRS=(plugin cli sim tests bench)
+C_DIRS=(plugin cli sim tests bench examples)
 c_files() {
     (cd "$OTA_ROOT" && find "$@" -name '*.[ch]' -type f | sort)
 }

@@ -65,7 +65,7 @@ SEAMS = {
 
 SPDX = "SPDX-License-Identifier: BSD-3-Clause"
 SPDX_FILES = ("*.c", "*.h", "*.py", "*.sql", "*.sh", "*.js", "*.css", "CMakeLists.txt", "*.cmake")
-SPDX_DIRS = "plugin cli sim tests bench schema console scripts .ci".split()
+SPDX_DIRS = "plugin cli sim examples tests bench schema console scripts .ci".split()
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 
 

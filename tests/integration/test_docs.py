@@ -7,7 +7,7 @@ import pytest
 import harness
 
 PAGES = sorted([*harness.ROOT.glob("*.md"), *harness.ROOT.glob("docs/**/*.md"),
-                *harness.ROOT.glob("bench/*.md")])
+                *harness.ROOT.glob("bench/*.md"), *harness.ROOT.glob("examples/*.md")])
 PICTURES = harness.ROOT / "docs" / "pictures"
 
 

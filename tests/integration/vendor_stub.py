@@ -109,10 +109,13 @@ class Stub:
 
 
 class Way:
-    """Passes connections on to a port, until it is closed, and again when it is opened."""
+    """Passes connections on to a port, until it is closed, and again when it is opened. cuts: after
+    how many bytes from there a connection is cut, one after the other."""
 
-    def __init__(self, port):
+    def __init__(self, port, cuts=()):
         self._target = port
+        self._cuts = list(cuts)
+        self.said = []  # the first bytes on each connection
         self._sockets, self._threads = [], []
         self._listener = None
         self.port = 0
@@ -144,16 +147,21 @@ class Way:
                 near = listener.accept()[0]
                 far = socket.create_connection(("127.0.0.1", self._target))
                 self._sockets += [near, far]
-                self._start(self._pump, near, far)
-                self._start(self._pump, far, near)
+                self._start(self._pump, near, far, float("inf"), self.said)
+                self._start(self._pump, far, near, self._cuts.pop(0) if self._cuts else float("inf"))
 
     @staticmethod
-    def _pump(source, target):
+    def _pump(source, target, left, said=None):
         with contextlib.suppress(OSError):
-            while data := source.recv(65536):
+            while left > 0 and (data := source.recv(int(min(left, 65536)))):
+                if said is not None:
+                    said.append(data)
+                    said = None
                 target.sendall(data)
-        with contextlib.suppress(OSError):
-            target.shutdown(socket.SHUT_RDWR)
+                left -= len(data)
+        for one in (source, target):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
 
 
 def stays_so(condition, seconds):
