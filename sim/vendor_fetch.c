@@ -320,11 +320,15 @@ void ota_vendor_fetch_start(struct ota_device *device)
     }
     if (!prepare(device)) {
         ota_upgrade_fail(device, OTA_CODE_FAILED);
-    } else if (device->image.received >= device->trip) {
-        ota_upgrade_strike(device);
-    } else if (!open_stream(device)) {
-        ota_upgrade_fail(device, OTA_CODE_FAILED);
-    } else {
-        look_again(device);
+        return;
     }
+    if (device->image.received >= device->trip) {
+        ota_upgrade_strike(device);
+        return;
+    }
+    if (!open_stream(device)) {
+        ota_upgrade_fail(device, OTA_CODE_FAILED);
+        return;
+    }
+    look_again(device);
 }

@@ -156,6 +156,21 @@ def test_its_percentages_wrap(server, otasim, stub):
     assert words[-2:] == ["downloading 0", "done"]
 
 
+def test_its_speed_and_how_often_it_says_so(server, otasim, stub):
+    """4,999 bytes, then a tenth of a second for MQTT; a percentage at most once a second."""
+    content = CONTENT * 4
+    stub.answers = {"/": [in_range(content)]}
+    sim = otasim("--vendor", "--version", OLD, "--connect-to", stub.place)
+    server.wait(f"version {OLD}")
+    server.send(offer(stub, "/", content))
+    server.wait("done")
+    took = sim.wait("done")["at"] - sim.wait("download_start")["at"]
+    assert took >= 12 * 102
+    said = [word for word in server.words() if word.startswith("downloading")]
+    assert (said[0], said[-1]) == ("downloading 0", "downloading 100")
+    assert 3 <= len(said) <= 2 + took // 1000
+
+
 def test_leaves_a_connection_open_until_its_next_attempt(server, otasim, stub):
     stub.answers = {"/": [[*whole(CONTENT), HOLD], in_range(CONTENT)]}
     otasim(*HASTY, "--connect-to", stub.place)
