@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from console_help import wait_until
-from harness import ROOT, TIMEOUT
+from harness import BUILD, ROOT, TIMEOUT
 from steps import NEW, OLD, upgrade
 from test_signatures import Key, add
 from test_vendor_rules import stub  # noqa: F401 (fixture), pylint: disable=unused-import
@@ -26,21 +26,11 @@ def keys(tmp_path_factory):
     return [Key(folder, name) for name in ("trusted", "other")]
 
 
-@pytest.fixture(scope="session")
-def compiled(tmp_path_factory):
-    program = tmp_path_factory.mktemp("example") / "device"
-    libraries = ["-lmosquitto", "-lcurl", "-ljansson", "-lcrypto"]
-    strict = ["-std=c11", "-D_POSIX_C_SOURCE=200809L", "-Wall", "-Wextra", "-Werror"]
-    source = EXAMPLES / "device.c"
-    subprocess.run(["cc", *strict, "-o", program, source, *libraries], check=True, timeout=120)
-    return program
-
-
 @pytest.fixture(params=["python", "c"])
 def command(request):
     if request.param == "python":
         return [sys.executable, EXAMPLES / "device.py"]
-    return [request.getfixturevalue("compiled")]
+    return [BUILD / "tests" / "integration" / "example_device"]
 
 
 class Example:
