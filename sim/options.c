@@ -124,6 +124,7 @@ static const char examples[] =
     "otasim --product sensor --count 10000 --device 'dev%05d' "
     "--mix 'ok=95,fail:-4=2,silent=1,slow=2' --seed 7\n"
     "otasim --product ABCDEFGHIJ --device light1 --vendor --allow-port --json\n"
+    "otasim --product ABCDEFGHIJ --device light1 --vendor --connect-to 127.0.0.1:8080\n"
     "otasim --product sensor --device hall-1 --fault reboot@50 --exit-when-done\n";
 
 static void put_name(const struct row *row, char *out, size_t size)
