@@ -467,6 +467,17 @@ def test_10_pace(server, otasim, stub):
     assert late.count("downloading 0") > 10  # it says so all the time, twice a second
 
 
+def test_10_ours_keeps_thirty_devices_going(product):
+    """Each reads in its own time, far more slowly than the server could send."""
+    ours = product()
+    ours.admin.add_firmware(PRODUCT, "0.0.3", bytes(1_000_000))
+    sim = ours.start("--count", 30, "--device", "d%d")
+    sim.wait("answered", count=30)
+    ours.admin.call("createBatch", product=PRODUCT, version="0.0.3", target={"all": True})
+    sim.wait("upgraded", count=30)
+    assert "fail" not in sim.names()
+
+
 # -- 11: Range is honoured ------------------------------------------------------------------------
 
 
