@@ -55,6 +55,24 @@ const char *ota_broker_username(const struct mosquitto *client)
     return NULL;
 }
 
+const char *ota_broker_address(const struct mosquitto *client)
+{
+    (void)client;
+    return NULL;
+}
+
+bool ota_broker_set_username(struct mosquitto *client, const char *username)
+{
+    (void)client;
+    (void)username;
+    return false;
+}
+
+void ota_broker_kick(const struct mosquitto *client)
+{
+    (void)client;
+}
+
 bool ota_broker_is_bridge(const struct mosquitto *client)
 {
     (void)client;

@@ -188,18 +188,27 @@ static int split_joined(const struct ota_access *access, const char *username, s
     return readings;
 }
 
-static bool is_named(const struct ota_topic *topic, const char *username, size_t product_len,
+static bool is_named(const struct ota_topic *topic, const char *product, size_t product_len,
                      const char *device)
 {
-    return topic->product_len == product_len &&
-           memcmp(topic->product, username, product_len) == 0 &&
+    return topic->product_len == product_len && memcmp(topic->product, product, product_len) == 0 &&
            strlen(device) == topic->device_len &&
            memcmp(topic->device, device, topic->device_len) == 0;
 }
 
-bool ota_access_is_device(const struct ota_access *access, const struct ota_topic *topic,
-                          const char *username)
+static bool is_proved(const struct ota_topic *topic, const struct ota_device *device)
 {
+    return device != NULL &&
+           is_named(topic, device->product->name, strlen(device->product->name), device->name);
+}
+
+bool ota_access_is_device(const struct ota_access *access, const struct ota_topic *topic,
+                          const struct ota_identity *who)
+{
+    const char *username = who->username;
+    if (who->proved) {
+        return is_proved(topic, who->device);
+    }
     for (size_t i = 0; i < access->form_count; i++) {
         if (access->forms[i] == OTA_IDENTITY_NONE) {
             return true;
@@ -221,7 +230,7 @@ bool ota_access_is_device(const struct ota_access *access, const struct ota_topi
 
 bool ota_access_makes_ambiguous(const struct ota_access *access, const char *product)
 {
-    bool joined = false;
+    bool joined = access->joined_logins;
     for (size_t i = 0; i < access->form_count; i++) {
         joined = joined || access->forms[i] == OTA_IDENTITY_JOINED;
     }
@@ -239,56 +248,57 @@ bool ota_access_makes_ambiguous(const struct ota_access *access, const char *pro
 
 /* --- the rules ------------------------------------------------------------------------------ */
 
-static bool has_role(const struct ota_access *access, const char *username)
+static bool has_role(const struct ota_access *access, const struct ota_identity *who)
 {
-    return ota_roles_of(access->roles, username) != OTA_ROLE_NONE;
+    return ota_roles_of(access->roles, who->username) != OTA_ROLE_NONE;
 }
 
 static bool is_own(const struct ota_access *access, const struct ota_topic *topic,
-                   const char *username)
+                   const struct ota_identity *who)
 {
-    return topic->product != NULL && ota_access_is_device(access, topic, username);
+    return topic->product != NULL && ota_access_is_device(access, topic, who);
 }
 
 static bool may_publish(const struct ota_access *access, const struct ota_topic *topic,
-                        const char *username)
+                        const struct ota_identity *who)
 {
     if (topic->kind == OTA_TOPIC_REPORT) {
-        return topic->rest[0] == '\0' && is_own(access, topic, username);
+        return topic->rest[0] == '\0' && is_own(access, topic, who);
     }
     /* nothing but commands: a role must not be able to forge the answers of others */
     return topic->kind == OTA_TOPIC_CONTROL && strcmp(topic->rest, "/v1") == 0 &&
-           has_role(access, username);
+           has_role(access, who);
 }
 
 static bool may_subscribe(const struct ota_access *access, const struct ota_topic *topic,
-                          const char *username)
+                          const struct ota_identity *who)
 {
     if (topic->kind == OTA_TOPIC_UPDATE) {
-        return topic->rest[0] == '\0' && is_own(access, topic, username);
+        return topic->rest[0] == '\0' && is_own(access, topic, who);
     }
     if (topic->kind == OTA_TOPIC_BLOCK) {
-        return strcmp(topic->rest, "/#") == 0 && is_own(access, topic, username);
+        return strcmp(topic->rest, "/#") == 0 && is_own(access, topic, who);
     }
     bool for_roles = topic->kind == OTA_TOPIC_REPORT || topic->kind == OTA_TOPIC_EVENT ||
                      topic->kind == OTA_TOPIC_CONTROL;
-    return for_roles && has_role(access, username);
+    return for_roles && has_role(access, who);
 }
 
 static bool may_receive(const struct ota_access *access, const struct ota_topic *topic,
-                        const char *username)
+                        const struct ota_identity *who)
 {
     if (topic->kind == OTA_TOPIC_UPDATE || topic->kind == OTA_TOPIC_BLOCK) {
         return false; /* ours go to a client id, and nobody is asked: this one is somebody else's */
     }
-    return may_subscribe(access, topic, username);
+    return may_subscribe(access, topic, who);
 }
 
 enum ota_access_verdict ota_access_check(const struct ota_access *access, enum ota_access_op op,
-                                         const struct ota_topic *topic, const char *username)
+                                         const struct ota_topic *topic,
+                                         const struct ota_identity *who)
 {
     static bool (*const rules[])(const struct ota_access *, const struct ota_topic *,
-                                 const char *) = {
+                                 const struct ota_identity *) = {
         [OTA_ACCESS_PUBLISH] = may_publish,
         [OTA_ACCESS_SUBSCRIBE] = may_subscribe,
         [OTA_ACCESS_RECEIVE] = may_receive,
@@ -296,5 +306,5 @@ enum ota_access_verdict ota_access_check(const struct ota_access *access, enum o
     if (topic->kind == OTA_TOPIC_FOREIGN) {
         return OTA_ACCESS_FOREIGN;
     }
-    return rules[op](access, topic, username) ? OTA_ACCESS_ALLOW : OTA_ACCESS_DENY;
+    return rules[op](access, topic, who) ? OTA_ACCESS_ALLOW : OTA_ACCESS_DENY;
 }

@@ -16,6 +16,13 @@
 
 #define OTA_IDENTITY_FORMS_MAX 4
 
+/* Who a client is, as far as that is known. */
+struct ota_identity {
+    const char *username;            /* NULL: none */
+    bool proved;                     /* as which device: no user name makes it another one */
+    const struct ota_device *device; /* NULL: none any more */
+};
+
 enum ota_identity_form {
     OTA_IDENTITY_SLASH,  /* username:%p/%d */
     OTA_IDENTITY_JOINED, /* username:%p%d */
@@ -30,6 +37,7 @@ struct ota_access {
     enum ota_identity_form forms[OTA_IDENTITY_FORMS_MAX];
     size_t form_count;
     bool auto_register;
+    bool joined_logins; /* devices log in as {p}{d} */
 };
 
 enum ota_topic_kind {
@@ -71,13 +79,14 @@ struct ota_topic ota_topic_parse(const struct ota_access *access, const char *te
 /* "lamp/lamp-17", "commands", or "": what the topic is about, for people. */
 void ota_topic_subject(const struct ota_topic *topic, char *text, size_t size);
 
-/* Whether the user may do it. `topic` is what ota_topic_parse made of the topic or filter. */
+/* Whether the client may do it. `topic` is what ota_topic_parse made of the topic or filter. */
 enum ota_access_verdict ota_access_check(const struct ota_access *access, enum ota_access_op op,
-                                         const struct ota_topic *topic, const char *username);
+                                         const struct ota_topic *topic,
+                                         const struct ota_identity *who);
 
-/* Whether the user is the device that the topic names. */
+/* Whether the client is the device that the topic names. */
 bool ota_access_is_device(const struct ota_access *access, const struct ota_topic *topic,
-                          const char *username);
+                          const struct ota_identity *who);
 
 /* Whether creating a product of that name would give a joined identity a second reading. */
 bool ota_access_makes_ambiguous(const struct ota_access *access, const char *product);

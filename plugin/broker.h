@@ -34,6 +34,15 @@ bool ota_broker_publish(const char *client_id, const char *topic, const void *pa
 const char *ota_broker_client_id(const struct mosquitto *client);
 const char *ota_broker_username(const struct mosquitto *client);
 
+/* Where it comes from, as text; NULL where the broker doesn't tell. */
+const char *ota_broker_address(const struct mosquitto *client);
+
+/* Gives a client that logs in another user name. False: memory is out. */
+bool ota_broker_set_username(struct mosquitto *client, const char *username);
+
+/* Disconnects the client, before it returns; not to be called in a callback of the client's. */
+void ota_broker_kick(const struct mosquitto *client);
+
 /* Whether the client is a bridge that this broker opened. */
 bool ota_broker_is_bridge(const struct mosquitto *client);
 

@@ -104,6 +104,25 @@ const char *ota_broker_username(const struct mosquitto *client)
     return mosquitto_client_username(client);
 }
 
+const char *ota_broker_address(const struct mosquitto *client)
+{
+    return mosquitto_client_address(client);
+}
+
+bool ota_broker_set_username(struct mosquitto *client, const char *username)
+{
+    return mosquitto_set_username(client, username) == MOSQ_ERR_SUCCESS;
+}
+
+/* One that hasn't said CONNECT yet has no id, and nothing to lose. */
+void ota_broker_kick(const struct mosquitto *client)
+{
+    const char *id = mosquitto_client_id(client);
+    if (id != NULL) {
+        (void)mosquitto_kick_client_by_clientid(id, true);
+    }
+}
+
 bool ota_broker_is_bridge(const struct mosquitto *client)
 {
     return mosquitto_client_address(client) == NULL;

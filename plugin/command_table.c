@@ -112,6 +112,14 @@ static const struct ota_param update_device_params[] = {
     END};
 
 static const struct ota_param delete_device_params[] = {PRODUCT, DEVICE, END};
+
+static const struct ota_param set_device_secret_params[] = {
+    PRODUCT,
+    DEVICE,
+    {"secret", OTA_PARAM_BASE64, false, 24, 64, "16 to 48 bytes, base64 (one of 32 is drawn)"},
+    END};
+
+static const struct ota_param delete_device_secret_params[] = {PRODUCT, DEVICE, END};
 static const struct ota_param get_device_params[] = {PRODUCT, DEVICE, END};
 
 static const struct ota_param list_devices_params[] = {

@@ -43,6 +43,10 @@
       "change a device's description, tags or hold")                                               \
     X(DELETE_DEVICE, delete_device, "deleteDevice", ADMIN, true, "device delete",                  \
       "forget a device; with auto_register its next report brings it back")                        \
+    X(SET_DEVICE_SECRET, set_device_secret, "setDeviceSecret", ADMIN, true, "device set-secret",   \
+      "give a device the secret that it logs in with; a drawn one is shown this once")             \
+    X(DELETE_DEVICE_SECRET, delete_device_secret, "deleteDeviceSecret", ADMIN, true,               \
+      "device delete-secret", "take a device's secret away: it can't log in with it any more")     \
     X(GET_DEVICE, get_device, "getDevice", VIEWER, false, "device show",                           \
       "one device with its last task")                                                             \
     X(LIST_DEVICES, list_devices, "listDevices", VIEWER, false, "device list",                     \

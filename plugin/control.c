@@ -196,10 +196,22 @@ static enum ota_err find_stored(struct ota_call *call, const char *request_id,
     return taken ? OTA_OK : ota_error_no_memory(&call->error);
 }
 
+/* What is shown once is in no file: who asks again with the same requestId gets the rest. */
+static char *text_to_keep(const struct ota_call *call)
+{
+    json_t *kept = call->once != NULL ? json_copy(call->data) : json_incref(call->data);
+    if (call->once != NULL) {
+        (void)json_object_del(kept, call->once);
+    }
+    char *text = ota_json_write(kept, JSON_COMPACT);
+    json_decref(kept);
+    return text;
+}
+
 static enum ota_err store_answer(struct ota_call *call, const char *request_id,
                                  const unsigned char *digest)
 {
-    char *text = ota_json_write(call->data, JSON_COMPACT);
+    char *text = text_to_keep(call);
     if (text == NULL) {
         return ota_error_no_memory(&call->error);
     }

@@ -14,6 +14,7 @@
 #include "command_table.h"
 #include "console.h"
 #include "core.h"
+#include "device_auth.h"
 #include "dispatch.h"
 #include "http.h"
 #include "intake.h"
@@ -27,10 +28,11 @@ struct ota_surroundings {
     struct ota_intake *intake;
     struct ota_dispatch *dispatch;
     struct ota_uploads *uploads;
-    struct ota_trail *trail;     /* NULL: refusals have no entries */
-    struct ota_http *http;       /* NULL: downloads are off */
-    struct ota_console *console; /* NULL: it is off */
-    int64_t started_at;          /* Unix ms */
+    struct ota_trail *trail;             /* NULL: refusals have no entries */
+    struct ota_http *http;               /* NULL: downloads are off */
+    struct ota_console *console;         /* NULL: it is off */
+    struct ota_device_auth *device_auth; /* NULL: it is off */
+    int64_t started_at;                  /* Unix ms */
     const char *broker_version;
     const char *backup_dir; /* NULL or "": no backups */
     const void *backup;     /* the one that runs, or NULL */
@@ -58,6 +60,7 @@ struct ota_call {
     const char *client;   /* its id */
     const json_t *fields; /* validated; missing ones are missing */
     json_t *data;         /* the answer's data: an empty object, to be filled */
+    const char *once;     /* a handler may set it: a key of data that isn't kept for requestId */
     struct ota_progress *progress;
     int64_t end;        /* monotonic ms: what takes longer is done in several calls */
     int64_t rest_until; /* monotonic ms; a handler may set it: not called again before */

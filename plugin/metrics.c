@@ -128,6 +128,24 @@ static void write_reports(const struct page *page)
     }
 }
 
+static void write_logins(const struct page *page)
+{
+    if (page->around->device_auth == NULL) {
+        return;
+    }
+    const struct ota_device_auth_counts *counts = ota_device_auth_counts(page->around->device_auth);
+
+    one(page, "device_logins_total", "counter", "Log-ins of devices with their secret.",
+        (double)counts->proved);
+    one(page, "device_keys_total", "counter", "Secrets that TLS-PSK asked for.",
+        (double)counts->keys);
+    head(page, "device_logins_refused_total", "counter", "Log-ins that were refused, by reason.");
+    for (size_t i = 0; i < OTA_AUTH_FAILURE_COUNT; i++) {
+        labelled(page, "device_logins_refused_total", "reason",
+                 ota_auth_failure_name((enum ota_auth_failure)i), counts->failed[i]);
+    }
+}
+
 /* --- batches ---------------------------------------------------------------------------------- */
 
 static void write_batch(const struct page *page, const struct ota_batch *batch)
@@ -253,6 +271,7 @@ bool ota_metrics_text(const struct ota_surroundings *around, char **text, size_t
     write_fleet(&page);
     write_tasks(&page);
     write_reports(&page);
+    write_logins(&page);
     write_batches(&page);
     write_downloads(&page);
     write_console(&page);

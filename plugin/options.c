@@ -51,6 +51,9 @@ static const struct row rows[] = {
     {"backup_dir", TEXT, AT(backup_dir), "", 0, 0, NULL},
     {"synchronous", WORD, AT(synchronous), "normal", 0, 0, "normal|full"},
     {"acl_fallback", WORD, AT(acl_fallback), "defer", 0, 0, "defer|allow"},
+    {"device_auth", WORD, AT(device_auth), "off", 0, 0, "off|vendor"},
+    {"device_auth_only", BOOLEAN, AT(device_auth_only), "false", 0, 0, NULL},
+    {"secret_keyfile", TEXT, AT(secret_keyfile), "", 0, 0, NULL},
 };
 
 #define ROWS (sizeof rows / sizeof rows[0])
@@ -181,6 +184,24 @@ static bool is_base_url(const char *text)
            text[len - 1] != '/';
 }
 
+static enum ota_err check_device_auth(const struct ota_options *options, struct ota_error *error)
+{
+    bool on = strcmp(options->device_auth, "off") != 0;
+    if (on && options->secret_keyfile[0] == '\0') {
+        return ota_error_set(error, OTA_INVALID_REQUEST, "secret_keyfile",
+                             "plugin_opt_secret_keyfile is missing: device_auth %s needs a file "
+                             "for the key that devices' secrets are encrypted with; it is made "
+                             "where it isn't there, and should not lie beside the database",
+                             options->device_auth);
+    }
+    if (!on && options->device_auth_only) {
+        return ota_error_set(error, OTA_INVALID_REQUEST, "device_auth_only",
+                             "plugin_opt_device_auth_only true: may be so only with "
+                             "plugin_opt_device_auth vendor, else nobody could log in");
+    }
+    return OTA_OK;
+}
+
 static enum ota_err check(const struct ota_options *options, struct ota_error *error)
 {
     bool downloads = strcmp(options->download_listen, "off") != 0;
@@ -212,7 +233,7 @@ static enum ota_err check(const struct ota_options *options, struct ota_error *e
                              "plugin_opt_require_signature true: may be so only with "
                              "plugin_opt_signing_keys, else no firmware could ever be added");
     }
-    return OTA_OK;
+    return check_device_auth(options, error);
 }
 
 static enum ota_err read_one(const char *key, const char *value, struct ota_options *options,

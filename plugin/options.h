@@ -43,6 +43,9 @@ struct ota_options {
     char *backup_dir;   /* "": no backups */
     char *synchronous;  /* normal, full */
     char *acl_fallback; /* defer, allow */
+    char *device_auth;  /* off, vendor */
+    bool device_auth_only;
+    char *secret_keyfile; /* "" only where device_auth is off */
 };
 
 /* Reads count options; an error's text names the option and what it may be. */

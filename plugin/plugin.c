@@ -29,6 +29,7 @@ struct plugin {
     mosquitto_plugin_id_t *id;
     struct ota_service service;
     int foreign;                        /* what ACL_CHECK answers for topics of others */
+    int deferred;                       /* what BASIC_AUTH and PSK_KEY answer for other clients */
     const struct mosquitto *acl_passed; /* whose publish we let in just now: MESSAGE comes next */
     const struct mosquitto *gone;       /* who disconnected in this loop: what follows is a will */
 };
@@ -85,8 +86,9 @@ OTA_SLOW_PATH static int on_dollar_acl(struct plugin *plugin,
         return MOSQ_ERR_SUCCESS;
     }
     enum ota_access_op op = op_of(event->access);
-    const char *username = ota_broker_username(event->client);
-    if (ota_access_check(&service->access, op, &topic, username) != OTA_ACCESS_ALLOW) {
+    const struct ota_identity who =
+        ota_device_auth_identity(service->around.device_auth, event->client);
+    if (ota_access_check(&service->access, op, &topic, &who) != OTA_ACCESS_ALLOW) {
         return deny(plugin, event, &topic);
     }
     if (op == OTA_ACCESS_PUBLISH) {
@@ -167,9 +169,10 @@ OTA_SLOW_PATH static int on_dollar_message(struct plugin *plugin,
         note_shadow(plugin, event->client, &topic);
     }
     plugin->acl_passed = NULL;
-    const char *username = ota_broker_username(event->client);
-    if (topic.kind != OTA_TOPIC_REPORT || ota_access_check(&service->access, OTA_ACCESS_PUBLISH,
-                                                           &topic, username) != OTA_ACCESS_ALLOW) {
+    const struct ota_identity who =
+        ota_device_auth_identity(service->around.device_auth, event->client);
+    if (topic.kind != OTA_TOPIC_REPORT ||
+        ota_access_check(&service->access, OTA_ACCESS_PUBLISH, &topic, &who) != OTA_ACCESS_ALLOW) {
         ota_intake_deny(&service->intake, event->client, &topic);
         return MOSQ_ERR_ACL_DENIED;
     }
@@ -244,6 +247,7 @@ static int on_disconnect(int kind, void *data, void *userdata)
     plugin->gone = event->client;
     ota_presence_gone(&plugin->service.core, event->client);
     ota_control_forget(plugin->service.control, event->client);
+    ota_device_auth_gone(plugin->service.around.device_auth, event->client);
     return MOSQ_ERR_SUCCESS;
 }
 
@@ -267,32 +271,84 @@ static int on_reload(int kind, void *data, void *userdata)
     return MOSQ_ERR_PLUGIN_DEFER; /* 2.0 asks no further plugin after another answer */
 }
 
-/* One row an event: registers, and walked backwards unregisters. */
+/* --- log-in of devices ------------------------------------------------------------------------ */
+
+static int answer_of(const struct plugin *plugin, enum ota_auth_verdict verdict)
+{
+    switch (verdict) {
+    case OTA_AUTH_PROVED:
+        return MOSQ_ERR_SUCCESS;
+    case OTA_AUTH_REFUSED:
+        return MOSQ_ERR_AUTH;
+    case OTA_AUTH_DEFERRED:
+        break;
+    }
+    return plugin->deferred;
+}
+
+static int on_basic_auth(int kind, void *data, void *userdata)
+{
+    const struct mosquitto_evt_basic_auth *event = data;
+    const struct plugin *plugin = userdata;
+    (void)kind;
+    if (!ota_broker_thread_is()) {
+        return plugin->deferred; /* 2.1's http_api: no device comes that way */
+    }
+    return answer_of(plugin,
+                     ota_device_auth_login(plugin->service.around.device_auth, event->client,
+                                           event->username, event->password));
+}
+
+static int on_psk_key(int kind, void *data, void *userdata)
+{
+    const struct mosquitto_evt_psk_key *event = data;
+    const struct plugin *plugin = userdata;
+    (void)kind;
+    return answer_of(plugin,
+                     ota_device_auth_psk(plugin->service.around.device_auth, event->client,
+                                         event->identity, event->key, (size_t)event->max_key_len));
+}
+
+/* One row an event: registers, and walked backwards unregisters. Who may log in changes already
+ * when the last two are registered: so they are only where they are wanted. */
 static const struct {
     int event;
     MOSQ_FUNC_generic_callback callback;
     const char *data;
+    bool of_device_auth;
 } events[] = {
-    {MOSQ_EVT_ACL_CHECK, on_acl_check, NULL},
-    {MOSQ_EVT_MESSAGE, on_message, NULL},
-    {MOSQ_EVT_CONTROL, on_control, OTA_CONTROL_TOPIC},
-    {MOSQ_EVT_DISCONNECT, on_disconnect, NULL},
-    {MOSQ_EVT_TICK, on_tick, NULL},
-    {MOSQ_EVT_RELOAD, on_reload, NULL},
+    {MOSQ_EVT_ACL_CHECK, on_acl_check, NULL, false},
+    {MOSQ_EVT_MESSAGE, on_message, NULL, false},
+    {MOSQ_EVT_CONTROL, on_control, OTA_CONTROL_TOPIC, false},
+    {MOSQ_EVT_DISCONNECT, on_disconnect, NULL, false},
+    {MOSQ_EVT_TICK, on_tick, NULL, false},
+    {MOSQ_EVT_RELOAD, on_reload, NULL, false},
+    {MOSQ_EVT_BASIC_AUTH, on_basic_auth, NULL, true},
+    {MOSQ_EVT_PSK_KEY, on_psk_key, NULL, true},
 };
+
+static bool is_wanted(const struct plugin *plugin, size_t row)
+{
+    return !events[row].of_device_auth || plugin->service.around.device_auth != NULL;
+}
 
 static void unregister(struct plugin *plugin, size_t count)
 {
     while (count > 0) {
         count--;
-        (void)mosquitto_callback_unregister(plugin->id, events[count].event, events[count].callback,
-                                            events[count].data);
+        if (is_wanted(plugin, count)) {
+            (void)mosquitto_callback_unregister(plugin->id, events[count].event,
+                                                events[count].callback, events[count].data);
+        }
     }
 }
 
 static int register_all(struct plugin *plugin)
 {
     for (size_t i = 0; i < sizeof events / sizeof events[0]; i++) {
+        if (!is_wanted(plugin, i)) {
+            continue;
+        }
         int rc = mosquitto_callback_register(plugin->id, events[i].event, events[i].callback,
                                              events[i].data, plugin);
         if (rc != MOSQ_ERR_SUCCESS) {
@@ -360,6 +416,7 @@ OTA_EXPORT int mosquitto_plugin_init(mosquitto_plugin_id_t *identifier, void **u
         plugin->foreign = is_2_1  ? OTA_ERR_PLUGIN_IGNORE
                           : allow ? MOSQ_ERR_SUCCESS
                                   : MOSQ_ERR_PLUGIN_DEFER;
+        plugin->deferred = is_2_1 ? OTA_ERR_PLUGIN_IGNORE : MOSQ_ERR_PLUGIN_DEFER;
         err = ota_service_start(&plugin->service, &read, is_2_1 ? "2.1" : "2.0", &error);
         if (err == OTA_OK && allow && !is_2_1) {
             ota_log(OTA_LOG_NOTICE, "acl_fallback is allow: an acl_file, and plugins after this "

@@ -151,6 +151,18 @@ static enum ota_err open_store(struct ota_service *service, struct ota_error *er
     return ota_load(&service->core, error);
 }
 
+static enum ota_err start_device_auth(struct ota_service *service, struct ota_error *error)
+{
+    const struct ota_options *options = &service->options;
+    if (strcmp(options->device_auth, "off") == 0) {
+        return OTA_OK;
+    }
+    const struct ota_device_auth_config config = {.keyfile = options->secret_keyfile,
+                                                  .only = options->device_auth_only};
+    service->access.joined_logins = true;
+    return ota_device_auth_start(&service->core, &config, &service->around.device_auth, error);
+}
+
 static const char *or_null(const char *text)
 {
     return text[0] != '\0' ? text : NULL;
@@ -230,6 +242,9 @@ static enum ota_err build(struct ota_service *service, struct ota_error *error)
         err = open_store(service, error);
     }
     if (err == OTA_OK) {
+        err = start_device_auth(service, error);
+    }
+    if (err == OTA_OK) {
         err = start_downloads(service, error);
     }
     if (err == OTA_OK) {
@@ -245,6 +260,7 @@ static enum ota_err build(struct ota_service *service, struct ota_error *error)
     service->around.uploads = ota_uploads_new(service->core.store);
     service->around.trail = ota_trail_new(&service->core);
     service->intake.trail = service->around.trail;
+    ota_device_auth_note_in(service->around.device_auth, service->around.trail);
     service->control = ota_control_new(&service->around);
     ota_errands_init(&service->errands, &service->around, service->control,
                      service->around.console);
@@ -296,6 +312,7 @@ void ota_service_stop(struct ota_service *service)
     ota_trail_finish(service->around.trail);
     ota_trail_free(service->around.trail);
     ota_uploads_free(service->around.uploads);
+    ota_device_auth_free(service->around.device_auth);
     ota_core_free(&service->core);
     ota_store_close(service->core.store);
     ota_roles_free(&service->roles);
@@ -357,6 +374,7 @@ void ota_service_work(struct ota_service *service)
     ota_errands_take(&service->errands);
     ota_control_tick(service->control);
     ota_errands_work(&service->errands, began + OTA_TICK_MS * 1000);
+    ota_device_auth_tick(service->around.device_auth);
     ota_trail_tick(service->around.trail);
     ota_dispatch_tick(&service->dispatch);
     ota_log_flush();

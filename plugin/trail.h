@@ -15,10 +15,11 @@
 #define OTA_TRAIL_ENTRIES 32
 
 /* Entries that are no command. */
-#define OTA_TRAIL_IDENTITY  "identity"  /* a client reported as a device that it isn't */
-#define OTA_TRAIL_LOGIN     "login"     /* somebody didn't know a password of the console */
-#define OTA_TRAIL_SHADOWING "shadowing" /* another plugin let something in before us */
-#define OTA_TRAIL_OTHER     "other"     /* refusals that have no entry of their own */
+#define OTA_TRAIL_IDENTITY     "identity"    /* a client reported as a device that it isn't */
+#define OTA_TRAIL_LOGIN        "login"       /* somebody didn't know a password of the console */
+#define OTA_TRAIL_DEVICE_LOGIN "deviceLogin" /* a device's log-in was refused */
+#define OTA_TRAIL_SHADOWING    "shadowing"   /* another plugin let something in before us */
+#define OTA_TRAIL_OTHER        "other"       /* refusals that have no entry of their own */
 
 struct ota_trail;
 

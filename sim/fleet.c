@@ -139,12 +139,17 @@ static enum ota_err open_net(struct ota_world *world, struct ota_error *error)
         .keepalive = (int)options->keepalive,
         .gap_us = 1000000 / options->connect_rate,
         .haste = options->haste,
-        .tls = options->cafile == NULL ? NULL : &world->tls,
+        .tls = options->cafile == NULL || options->psk ? NULL : &world->tls,
+        .auth = options->secret == NULL ? NULL : &world->auth,
     };
     enum ota_err err = ota_resolve(options->host, &world->net.addresses, error);
     if (err == OTA_OK && options->cafile != NULL) {
         err = ota_tls_open(&world->tls, options->cafile, options->insecure ? NULL : options->host,
                            error);
+    }
+    if (err == OTA_OK && options->secret != NULL) {
+        err =
+            ota_vendor_auth_open(&world->auth, options->secret, options->hmac, options->psk, error);
     }
     return err;
 }

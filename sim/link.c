@@ -303,13 +303,29 @@ static enum ota_err set_tls(struct ota_link *link, struct ota_error *error)
     return err;
 }
 
-static enum ota_err make_client(struct ota_link *link, struct ota_error *error)
+/* With a secret the user name is what the vendor's SDK makes its own of. */
+static enum ota_err set_login(struct ota_link *link, struct ota_error *error)
 {
     const struct ota_link_identity *identity = link->identity;
-    link->mosq = new_client(identity->client_id, link);
-    if (link->mosq == NULL || mosquitto_username_pw_set(link->mosq, identity->username,
-                                                        identity->password) != MOSQ_ERR_SUCCESS) {
+    if (link->net->auth != NULL) {
+        return ota_vendor_auth_apply(link->net->auth, link->mosq, identity->username, link->random,
+                                     error);
+    }
+    return mosquitto_username_pw_set(link->mosq, identity->username, identity->password) ==
+                   MOSQ_ERR_SUCCESS
+               ? OTA_OK
+               : ota_error_set(error, OTA_INTERNAL, NULL, "out of memory for a client");
+}
+
+static enum ota_err make_client(struct ota_link *link, struct ota_error *error)
+{
+    link->mosq = new_client(link->identity->client_id, link);
+    if (link->mosq == NULL) {
         return ota_error_set(error, OTA_INTERNAL, NULL, "out of memory for a client");
+    }
+    enum ota_err err = set_login(link, error);
+    if (err != OTA_OK) {
+        return err;
     }
     mosquitto_int_option(link->mosq, MOSQ_OPT_TCP_NODELAY, 1);
     mosquitto_connect_callback_set(link->mosq, on_connect);

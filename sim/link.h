@@ -16,16 +16,18 @@
 #include "loop.h"
 #include "resolve.h"
 #include "tls.h"
+#include "vendor_auth.h"
 
 /* What all links share. */
 struct ota_net {
     struct ota_loop *loop;
     struct ota_addresses addresses;
     int port, keepalive;
-    struct ota_tls *tls; /* NULL: plain TCP */
-    size_t connecting;   /* links in that state */
-    int64_t gap_us;      /* between two connections */
-    int64_t haste;       /* waits before another try are that many times shorter */
+    struct ota_tls *tls;                /* NULL: plain TCP, or PSK */
+    const struct ota_vendor_auth *auth; /* NULL: user name and password are as they stand */
+    size_t connecting;                  /* links in that state */
+    int64_t gap_us;                     /* between two connections */
+    int64_t haste;                      /* waits before another try are that many times shorter */
     /* When the next one may start: by whether it is a device's first, else they'd queue together.
      */
     int64_t next_slot_us[2];

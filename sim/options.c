@@ -36,9 +36,9 @@ struct row {
 static const struct row rows[] = {
     HEADING("Broker (as mosquitto_pub has them)"),
     {'h', "host", "HOST", TEXT, AT(host), 0, 0, "localhost by default"},
-    {'p', "port", "PORT", NUMBER, AT(port), 1, 65535, "1883; 8883 with --cafile"},
+    {'p', "port", "PORT", NUMBER, AT(port), 1, 65535, "1883; 8883 with --cafile or --psk"},
     {'u', "username", "PATTERN", TEXT, AT(username), 0, 0,
-     "%p/%d by default; %p product, %d device"},
+     "%p/%d by default, %p%d with --secret; %p product, %d device"},
     {'P', "pw", "PASSWORD", TEXT, AT(password), 0, 0, "of every device"},
     {'i', "id", "PATTERN", TEXT, AT(client_id), 0, 0, "client id: %p-%d; with --vendor %p%d"},
     {'k', "keepalive", "S", NUMBER, AT(keepalive), 5, 65535, "60; with --vendor 120"},
@@ -46,6 +46,10 @@ static const struct row rows[] = {
     {0, "cert", "PATTERN", TEXT, AT(cert), 0, 0, "client certificate, as certs/%p-%d.crt"},
     {0, "key", "PATTERN", TEXT, AT(key), 0, 0, "its private key"},
     {0, "insecure", NULL, FLAG, AT(insecure), 0, 0, "don't compare the server's name"},
+    {0, "secret", "BASE64", TEXT, AT(secret), 0, 0,
+     "log in as the vendor's SDK does, with this secret (setDeviceSecret)"},
+    {0, "hmac", "METHOD", TEXT, AT(hmac), 0, 0, "of the password: sha1 (default) or sha256"},
+    {0, "psk", NULL, FLAG, AT(psk), 0, 0, "show the secret as the key of TLS-PSK"},
     HEADING("Devices"),
     {0, "product", "P", TEXT, AT(product), 0, 0, "product name; must be given"},
     {0, "device", "NAME", TEXT, AT(device), 0, 0, "device name, or a pattern: dev%05d by default"},
@@ -100,7 +104,6 @@ static const struct row rows[] = {
 
 static const struct ota_options defaults = {
     .host = "localhost",
-    .username = "%p/%d",
     .prefix = "$ota",
     .device = "dev%05d",
     .version = "1.0.0",
@@ -276,8 +279,25 @@ static enum ota_err check_names(const struct ota_options *options, struct ota_er
     return OTA_OK;
 }
 
+static enum ota_err check_login(const struct ota_options *options, struct ota_error *error)
+{
+    if ((options->psk || options->hmac != NULL) && options->secret == NULL) {
+        return ota_error_set(error, OTA_INVALID_REQUEST, "secret",
+                             "--psk and --hmac need the --secret");
+    }
+    if (options->psk && options->cert != NULL) {
+        return ota_error_set(error, OTA_INVALID_REQUEST, "psk",
+                             "--psk or a certificate (--cert), not both");
+    }
+    return OTA_OK;
+}
+
 static enum ota_err check(const struct ota_options *options, struct ota_error *error)
 {
+    enum ota_err err = check_login(options, error);
+    if (err != OTA_OK) {
+        return err;
+    }
     if (options->fault != NULL && options->mix != NULL) {
         return ota_error_set(error, OTA_INVALID_REQUEST, "mix", "--fault or --mix, not both");
     }
@@ -301,10 +321,13 @@ static enum ota_err check(const struct ota_options *options, struct ota_error *e
 static void set_defaults(struct ota_options *options)
 {
     if (options->port == 0) {
-        options->port = options->cafile == NULL ? 1883 : 8883;
+        options->port = options->cafile == NULL && !options->psk ? 1883 : 8883;
     }
     if (options->keepalive == 0) {
         options->keepalive = options->vendor ? 120 : 60;
+    }
+    if (options->username == NULL) {
+        options->username = options->secret != NULL ? "%p%d" : "%p/%d";
     }
     if (options->client_id == NULL) {
         options->client_id = options->vendor ? "%p%d" : "%p-%d";

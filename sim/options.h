@@ -20,6 +20,8 @@ struct ota_options {
     int64_t port, keepalive;
     const char *cafile, *cert, *key;
     bool insecure;
+    const char *secret, *hmac;
+    bool psk;
 
     const char *prefix, *product, *device, *version;
     int64_t count, first, seed, connect_rate;

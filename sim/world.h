@@ -36,6 +36,7 @@ struct ota_world {
     struct ota_loop loop;
     struct ota_net net;
     struct ota_tls tls;
+    struct ota_vendor_auth auth;
     struct ota_signature_keys *keys; /* of those who may sign firmware; NULL: anybody may send it */
     struct ota_transfers transfers;
     struct ota_streams streams; /* the vendor's downloads */

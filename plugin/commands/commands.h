@@ -29,6 +29,9 @@ void ota_call_retry_on(const json_t *retry, char *text, size_t size);
 /* By the field task. */
 OTA_CHECKED enum ota_err ota_call_task(struct ota_call *call, struct ota_task_row *row);
 
+/* Once this is committed, nobody is the device any more who logged in with its secret. */
+OTA_CHECKED enum ota_err ota_call_revoke(struct ota_call *call, const struct ota_device *device);
+
 /* Sets a key of call->data; takes the reference. A value that is NULL could not be made: what
  * call->error says, or memory is out. */
 OTA_CHECKED enum ota_err ota_call_answer(struct ota_call *call, const char *key, json_t *value);

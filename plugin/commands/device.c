@@ -158,7 +158,7 @@ static enum ota_err remove_device(struct ota_call *call, struct ota_device *devi
         return ota_error_no_memory(&call->error);
     }
     effect->item = call->around->dispatch;
-    return OTA_OK;
+    return ota_call_revoke(call, device);
 }
 
 enum ota_err ota_cmd_delete_device(struct ota_call *call)

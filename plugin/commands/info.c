@@ -95,15 +95,35 @@ static json_t *console_of(struct ota_console *console)
                      "streams", stats.streams, "failedLogins", (json_int_t)stats.failed_logins);
 }
 
+static json_t *device_auth_of(const struct ota_device_auth *auth)
+{
+    if (auth == NULL) {
+        return json_null();
+    }
+    const struct ota_device_auth_counts *counts = ota_device_auth_counts(auth);
+    json_t *failed = json_object();
+    for (unsigned i = 0; i < OTA_AUTH_FAILURE_COUNT; i++) {
+        if (counts->failed[i] > 0) {
+            ota_json_put(&failed, ota_auth_failure_name((enum ota_auth_failure)i),
+                         json_integer((json_int_t)counts->failed[i]));
+        }
+    }
+    return json_pack("{s:b, s:I, s:I, s:I, s:o}", "only", (int)ota_device_auth_is_only(auth),
+                     "loggedIn", (json_int_t)counts->proved, "keysGiven", (json_int_t)counts->keys,
+                     "leftToOthers", (json_int_t)counts->deferred, "refused", failed);
+}
+
 /* What otactl doctor judges. The client's name is the one that the broker gave it. */
 static json_t *facts_of(const struct ota_call *call)
 {
     int64_t free_bytes;
     int64_t all_bytes;
     ota_machine_disk(call->around->db_path, &free_bytes, &all_bytes);
-    return json_pack("{s:o, s:I, s:s, s:I, s:o, s:o}", "user", ota_json_text(call->user), "now",
-                     (json_int_t)ota_now_unix(), "downloadUrl", call->core->settings.download_url,
-                     "shadowed", (json_int_t)call->around->shadowed, "diskFreeBytes",
+    return json_pack("{s:o, s:o, s:I, s:s, s:I, s:o, s:o}", "deviceAuth",
+                     device_auth_of(call->around->device_auth), "user", ota_json_text(call->user),
+                     "now", (json_int_t)ota_now_unix(), "downloadUrl",
+                     call->core->settings.download_url, "shadowed",
+                     (json_int_t)call->around->shadowed, "diskFreeBytes",
                      free_bytes >= 0 ? json_integer(free_bytes) : json_null(), "diskBytes",
                      all_bytes >= 0 ? json_integer(all_bytes) : json_null());
 }

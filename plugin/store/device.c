@@ -315,6 +315,9 @@ static enum ota_err purge_one(struct ota_store *store, int64_t id, int *budget,
         err = ota_batch_unname_device(store, id, budget, error);
     }
     if (err == OTA_OK && *budget > 0) {
+        err = ota_secret_forget(store, id, error);
+    }
+    if (err == OTA_OK && *budget > 0) {
         err = ota_write_id(store, OTA_TABLE_DEVICE, DELETE, id, error);
         (*budget)--;
     }
@@ -346,6 +349,9 @@ enum ota_err ota_device_doom(struct ota_store *store, int64_t id, struct ota_err
     }
     if (err == OTA_OK) {
         err = doom(store, id, product_id, error);
+    }
+    if (err == OTA_OK) {
+        err = ota_secret_forget(store, id, error);
     }
     return err == OTA_OK ? ota_batch_unname_device(store, id, &lists, error) : err;
 }

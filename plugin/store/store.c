@@ -134,7 +134,7 @@ static enum ota_err configure(struct ota_store *store, bool full, struct ota_err
 
 static enum ota_err start(struct ota_store *store, struct ota_error *error)
 {
-    enum ota_err err = ota_conn_prepare(&store->conn, OTA_TABLE_STORE, OTA_TABLE_AUDIT, error);
+    enum ota_err err = ota_conn_prepare(&store->conn, OTA_TABLE_STORE, OTA_TABLE_SECRET, error);
     struct ota_meta meta;
     if (err == OTA_OK) {
         err = ota_store_meta(store, &meta, error);

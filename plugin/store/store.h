@@ -570,6 +570,32 @@ OTA_CHECKED enum ota_err ota_audit_list(struct ota_store *store,
 OTA_CHECKED enum ota_err ota_audit_purge(struct ota_store *store, int64_t before, int rows,
                                          bool *left, struct ota_error *error);
 
+/* --- secret.c: what devices log in with, encrypted -------------------------------------------- */
+
+#define OTA_SEALED_MAX 76
+
+struct ota_secret_row {
+    unsigned char sealed[OTA_SEALED_MAX];
+    size_t len;
+    int64_t set_at;
+};
+
+/* In place of the one that the device may have. */
+OTA_CHECKED enum ota_err ota_secret_put(struct ota_store *store, int64_t device_id,
+                                        const struct ota_secret_row *row, struct ota_error *error);
+OTA_CHECKED enum ota_err ota_secret_get(struct ota_store *store, int64_t device_id,
+                                        struct ota_secret_row *row, struct ota_error *error);
+OTA_CHECKED enum ota_err ota_secret_delete(struct ota_store *store, int64_t device_id,
+                                           struct ota_error *error);
+/* Whether there is one at all. */
+OTA_CHECKED enum ota_err ota_secret_any(struct ota_store *store, bool *any,
+                                        struct ota_error *error);
+/* What tells the key that they are encrypted with from others, OTA_KEY_SIZE bytes. */
+OTA_CHECKED enum ota_err ota_secret_set_key(struct ota_store *store, const unsigned char *proof,
+                                            struct ota_error *error);
+OTA_CHECKED enum ota_err ota_secret_key(struct ota_store *store, unsigned char *proof,
+                                        struct ota_error *error);
+
 /* --- backup.c: a consistent copy, made on a thread and connection of its own -------------------
  */
 

@@ -37,6 +37,7 @@ enum ota_table_id {
     OTA_TABLE_BATCH,
     OTA_TABLE_REQUEST,
     OTA_TABLE_AUDIT,
+    OTA_TABLE_SECRET,
     OTA_TABLE_READER,
     OTA_TABLE_COUNT
 };
@@ -50,6 +51,7 @@ extern const struct ota_table ota_table_task;
 extern const struct ota_table ota_table_batch;
 extern const struct ota_table ota_table_request;
 extern const struct ota_table ota_table_audit;
+extern const struct ota_table ota_table_secret;
 extern const struct ota_table ota_table_reader;
 
 /* All of the above by their ids. */
@@ -253,6 +255,9 @@ OTA_CHECKED enum ota_err ota_batch_purge(struct ota_store *store, int64_t produc
 /* Takes a device that goes off all lists. */
 OTA_CHECKED enum ota_err ota_batch_unname_device(struct ota_store *store, int64_t device_id,
                                                  int *budget, struct ota_error *error);
+/* Fine where the device has none. */
+OTA_CHECKED enum ota_err ota_secret_forget(struct ota_store *store, int64_t device_id,
+                                           struct ota_error *error);
 OTA_CHECKED enum ota_err ota_image_doom(struct ota_store *store, int64_t image,
                                         struct ota_error *error);
 /* Whether the device has an unfinished task. */

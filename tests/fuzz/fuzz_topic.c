@@ -30,14 +30,16 @@ static void build_world(void)
 
 static void check(const struct ota_topic *topic, const char *user)
 {
+    const struct ota_identity who = {.username = user};
+    const struct ota_identity nobody = {.proved = true};
     bool device = topic->product != NULL && topic->kind != OTA_TOPIC_EVENT &&
-                  ota_access_is_device(&access, topic, user);
+                  ota_access_is_device(&access, topic, &who);
     for (enum ota_access_op op = OTA_ACCESS_PUBLISH; op <= OTA_ACCESS_RECEIVE; op++) {
-        enum ota_access_verdict verdict = ota_access_check(&access, op, topic, user);
+        enum ota_access_verdict verdict = ota_access_check(&access, op, topic, &who);
         FUZZ_CHECK((verdict == OTA_ACCESS_FOREIGN) == (topic->kind == OTA_TOPIC_FOREIGN));
         FUZZ_CHECK(verdict != OTA_ACCESS_ALLOW || device || strcmp(user, "ann") == 0);
     }
-    FUZZ_CHECK(ota_access_check(&access, OTA_ACCESS_RECEIVE, topic, NULL) != OTA_ACCESS_ALLOW);
+    FUZZ_CHECK(ota_access_check(&access, OTA_ACCESS_RECEIVE, topic, &nobody) != OTA_ACCESS_ALLOW);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

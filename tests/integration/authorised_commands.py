@@ -75,6 +75,8 @@ def prepare(admin, device):
         ("commitFirmware", {"upload": uploads[1]}), ("abortFirmware", {"upload": uploads[2]}),
         ("deleteFirmware", {"product": "c", "version": "9"}),
         ("createDevice", {"product": "c", "device": "new"}),
+        ("setDeviceSecret", {"product": "c", "device": "new"}),
+        ("deleteDeviceSecret", {"product": "c", "device": "new"}),
         ("deleteDevice", {"product": "c", "device": "new"}),
         ("listAudit", {}), ("backup", {}),
     ]

@@ -15,6 +15,7 @@ OTACTL = BUILD / "cli" / "otactl"
 OTASIM = BUILD / "sim" / "otasim"
 FAULTS = BUILD / "tests" / "preload" / "ota_faults.so"
 ALLOW = BUILD / "tests" / "integration" / "allow.so"
+LET_IN = BUILD / "tests" / "integration" / "let_in.so"
 DYNSEC = "/usr/lib/x86_64-linux-gnu/mosquitto_dynamic_security.so"
 MOSQUITTO = os.environ.get("OTA_MOSQUITTO", "/usr/sbin/mosquitto")
 ASAN_PRELOAD = os.environ.get("OTA_ASAN_PRELOAD")

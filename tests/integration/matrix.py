@@ -138,6 +138,8 @@ deleteFirmware       admin    product version
 createDevice         admin    product device description? tags?
 updateDevice         operator product device description? tags? hold?
 deleteDevice         admin    product device
+setDeviceSecret      admin    product device secret?
+deleteDeviceSecret   admin    product device
 getDevice            viewer   product device
 listDevices          viewer   product version? online? tag? prefix? gateway? limit? cursor?
 listDeviceHistory    viewer   product device limit? cursor?

@@ -12,6 +12,7 @@ import os
 import subprocess
 
 from console_help import wait_until
+from common import LET_IN
 from control_help import command_rows
 from harness import OTACTL, ROOT
 
@@ -169,6 +170,8 @@ def tell_the_end(say, admin):
         say.call(admin, name, product="lamp")
     say.call(admin, "backup", name="before-october.db")
     say.refuse(admin, "backup", "already_exists", name="before-october.db")
+    say.call(admin, "setDeviceSecret", product="lamp", device="lamp-19")
+    say.call(admin, "deleteDeviceSecret", product="lamp", device="lamp-19")
     say.call(admin, "deleteDevice", product="lamp", device="lamp-19")
     say.refuse(admin, "deleteProduct", "conflict", product="lamp")
     say.call(admin, "deleteFirmware", product="lamp", version="0.0.3")
@@ -198,7 +201,9 @@ def tell_refusals(say, admin, viewer):
 
 def tell_everything(broker, tmp_path):
     (tmp_path / "backups").mkdir()
-    one = broker(options={"backup_dir": tmp_path / "backups"})
+    options = {"backup_dir": tmp_path / "backups", "device_auth": "vendor",
+               "secret_keyfile": tmp_path / "secret.key"}
+    one = broker(options=options, config=f"plugin {LET_IN}")
     say = Recorder(one)
     admin = one.admin()
     tell_firmware(say, admin)

@@ -11,7 +11,7 @@ import authorised_commands
 import dynsec
 import harness
 import matrix
-from common import ALLOW, free_port, release_port
+from common import ALLOW, LET_IN, free_port, release_port
 from control_help import command_rows
 
 EVERYTHING = ("#", "$ota/#", "$CONTROL/#", "$gateway/#")
@@ -73,12 +73,15 @@ def stage(broker, remote, retained, tmp_path):
         elif other.startswith("allow"):
             only = other.removeprefix("allow-").removesuffix("all")
             lines[place] += f"plugin {ALLOW}\n" + f"plugin_opt_only {only}\n" * bool(only)
+        if other != "dynsec":
+            lines["after"] += f"plugin {LET_IN}\n"
         if bridged:
             lines["after"] += authorisation.bridges(remote, tag)
         options = {
             "acl_fallback": None, "backup_dir": tmp_path,
             "console_listen": f"127.0.0.1:{console_port}",
             "password_file": people(tmp_path / "people"),
+            "device_auth": "vendor", "secret_keyfile": tmp_path / "secret.key",
         }
         one = broker(
             options=options, before=lines["before"], config=lines["after"],

@@ -47,7 +47,7 @@ def test_names_every_option_and_no_other():
 
 def test_shows_the_defaults():
     examples = {"operators", "viewers", "roles_file", "http_certfile", "http_keyfile",
-                "signing_keys", "backup_dir", "console_hosts", "console_dir"}
+                "signing_keys", "backup_dir", "secret_keyfile", "console_hosts", "console_dir"}
     shown = {n: v for n, v in OPTION.findall(TEMPLATE) if "@" not in v and n not in examples}
     known = known_options()
     assert shown == {name: known[name] for name in shown}

@@ -187,7 +187,8 @@ static const struct ota_device *act(struct play *play, const json_t *op, const c
     (void)snprintf(text, sizeof text, "$ota/%s/%s", kind, user);
     struct client *client = client_of(play, user);
     struct ota_topic topic = ota_topic_parse(&play->service.access, text);
-    if (ota_access_check(&play->service.access, access, &topic, user) != OTA_ACCESS_ALLOW) {
+    const struct ota_identity who = {.username = user};
+    if (ota_access_check(&play->service.access, access, &topic, &who) != OTA_ACCESS_ALLOW) {
         return NULL;
     }
     if (access == OTA_ACCESS_PUBLISH) {

@@ -9,6 +9,25 @@
 
 #define TICKS_MAX 10000
 
+static void start_device_auth(struct desk *desk)
+{
+    char path[128];
+    struct ota_error error = {0};
+    (void)snprintf(path, sizeof path, "%s/secret.key", desk->fix.dir);
+    const struct ota_device_auth_config config = {.keyfile = path};
+    if (ota_device_auth_start(&desk->fix.core, &config, &desk->around.device_auth, &error) !=
+        OTA_OK) {
+        fail_msg("%s", error.text);
+    }
+    ota_device_auth_note_in(desk->around.device_auth, desk->around.trail);
+}
+
+void desk_open_device_auth(struct desk *desk)
+{
+    desk->has_device_auth = true;
+    start_device_auth(desk);
+}
+
 static void take_seat(struct desk *desk)
 {
     struct ota_core *core = &desk->fix.core;
@@ -25,12 +44,16 @@ static void take_seat(struct desk *desk)
     assert_non_null(desk->around.uploads);
     assert_non_null(desk->around.trail);
     assert_non_null(desk->control);
+    if (desk->has_device_auth) {
+        start_device_auth(desk);
+    }
 }
 
 static void leave_seat(struct desk *desk)
 {
     ota_control_free(desk->control);
     ota_uploads_free(desk->around.uploads);
+    ota_device_auth_free(desk->around.device_auth);
     ota_trail_free(desk->around.trail);
 }
 

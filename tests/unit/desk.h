@@ -16,11 +16,15 @@ struct desk {
     struct ota_surroundings around;
     struct ota_control *control;
     struct mosquitto admin; /* "ann", with the client id "otactl-1" */
+    bool has_device_auth;
 };
 
 /* For cmocka_unit_test_setup_teardown: *state is the desk. */
 int desk_setup(void **state);
 int desk_teardown(void **state);
+
+/* From now on devices may have secrets. */
+void desk_open_device_auth(struct desk *desk);
 
 /* As after a restart of the broker. `kill` writes nothing before, as kill -9. */
 void desk_restart(struct desk *desk, bool kill);

@@ -11,6 +11,9 @@
 static struct fake_message *messages;
 static size_t message_count;
 static bool fail_publish;
+static bool fail_naming;
+static int kicks;
+static const struct mosquitto *kicked;
 
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct fake_log_line log_lines[FAKE_LOG_LINES];
@@ -24,6 +27,9 @@ void fake_broker_reset(void)
     fake_broker_clear_messages();
     fake_broker_clear_log();
     fake_broker_fail_publish(false);
+    fake_broker_fail_naming(false);
+    kicks = 0;
+    kicked = NULL;
     fake_broker_set_mono(FAKE_MONO_START);
     fake_broker_set_unix(FAKE_UNIX_START);
 }
@@ -183,6 +189,38 @@ const char *ota_broker_client_id(const struct mosquitto *client)
 const char *ota_broker_username(const struct mosquitto *client)
 {
     return client->username;
+}
+
+const char *ota_broker_address(const struct mosquitto *client)
+{
+    return client->address;
+}
+
+bool ota_broker_set_username(struct mosquitto *client, const char *username)
+{
+    if (fail_naming) {
+        return false;
+    }
+    (void)snprintf(client->given, sizeof client->given, "%s", username);
+    client->username = client->given;
+    return true;
+}
+
+void ota_broker_kick(const struct mosquitto *client)
+{
+    kicks++;
+    kicked = client;
+}
+
+int fake_broker_kicks(const struct mosquitto **last)
+{
+    *last = kicked;
+    return kicks;
+}
+
+void fake_broker_fail_naming(bool fail)
+{
+    fail_naming = fail;
 }
 
 bool ota_broker_is_bridge(const struct mosquitto *client)

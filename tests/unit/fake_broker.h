@@ -18,6 +18,8 @@ struct mosquitto {
     const char *id;
     const char *username;
     bool bridge;
+    const char *address;
+    char given[96]; /* the user name that it was given */
 };
 
 struct fake_message {
@@ -37,6 +39,11 @@ struct fake_log_line {
 
 /* Forgets messages and log lines, sets both clocks to their start, lets publishing succeed. */
 void fake_broker_reset(void);
+
+/* How often a client was disconnected since the last reset, and which one the last time. */
+int fake_broker_kicks(const struct mosquitto **last);
+/* While true no client gets another user name. */
+void fake_broker_fail_naming(bool fail);
 
 /* The messages published since the last reset or clear, oldest first. */
 size_t fake_broker_message_count(void);

@@ -109,6 +109,16 @@ static void add_batches(struct world *world)
 static void make(struct world *world)
 {
     add_devices(world);
+    desk_open_device_auth(world->desk);
+    for (int i = 0; i < 3; i++) {
+        static const char *const secret_of[] = {"b5", "d1", "d2"};
+        char command[160];
+        (void)snprintf(command, sizeof command,
+                       "\"command\":\"setDeviceSecret\",\"product\":\"door\",\"device\":\"%s\","
+                       "\"secret\":\"AAECAwQFBgcICQoLDA0ODw==\"",
+                       secret_of[i]);
+        good(world, command);
+    }
     (void)fixture_firmware(&world->desk->fix, "3.0");
     good(world, "\"command\":\"createProduct\",\"product\":\"lamp\"");
     good(world, "\"command\":\"createDevice\",\"product\":\"lamp\",\"device\":\"l1\"");
@@ -244,10 +254,20 @@ static void put_blob(const unsigned char *bytes, int len, FILE *out)
     }
 }
 
+/* What is sealed is different bytes each time. */
+static bool is_random(sqlite3_stmt *statement, int column)
+{
+    return strcmp(sqlite3_column_name(statement, column), "sealed") == 0;
+}
+
 static void put_row(sqlite3_stmt *statement, const char *table, FILE *out)
 {
     (void)fprintf(out, "%s:", table);
     for (int i = 0; i < sqlite3_column_count(statement); i++) {
+        if (is_random(statement, i)) {
+            (void)fprintf(out, " %d bytes", sqlite3_column_bytes(statement, i));
+            continue;
+        }
         if (sqlite3_column_type(statement, i) == SQLITE_BLOB) {
             put_blob(sqlite3_column_blob(statement, i), sqlite3_column_bytes(statement, i), out);
             continue;

@@ -257,7 +257,8 @@ static void check_rule(const struct world *world, const struct rule_row *row, en
     struct ota_topic topic = ota_topic_parse(&world->access, row->topic);
     for (size_t i = 0; i < sizeof users / sizeof users[0]; i++) {
         enum ota_access_verdict want = (who >> i & 1) != 0 ? OTA_ACCESS_ALLOW : OTA_ACCESS_DENY;
-        if (ota_access_check(&world->access, op, &topic, users[i]) != want) {
+        if (ota_access_check(&world->access, op, &topic,
+                             &(struct ota_identity){.username = users[i]}) != want) {
             fail_msg("%s, operation %d, user %s: not %s", row->topic, op,
                      users[i] != NULL ? users[i] : "(none)",
                      want == OTA_ACCESS_ALLOW ? "allowed" : "denied");
@@ -282,9 +283,9 @@ static void test_foreign_is_others_business(void **state)
     for (size_t i = 0; i < sizeof topics / sizeof topics[0]; i++) {
         struct ota_topic topic = ota_topic_parse(&world->access, topics[i]);
         for (int op = OTA_ACCESS_PUBLISH; op <= OTA_ACCESS_RECEIVE; op++) {
-            assert_int_equal(
-                ota_access_check(&world->access, (enum ota_access_op)op, &topic, "ann"),
-                OTA_ACCESS_FOREIGN);
+            assert_int_equal(ota_access_check(&world->access, (enum ota_access_op)op, &topic,
+                                              &(struct ota_identity){.username = "ann"}),
+                             OTA_ACCESS_FOREIGN);
         }
     }
 }
@@ -298,7 +299,8 @@ static bool is_device(const struct world *world, const char *names, const char *
     (void)snprintf(text, sizeof text, "$ota/report/%s", names);
     struct ota_topic topic = ota_topic_parse(&world->access, text);
     assert_non_null(topic.product);
-    return ota_access_is_device(&world->access, &topic, username);
+    return ota_access_is_device(&world->access, &topic,
+                                &(struct ota_identity){.username = username});
 }
 
 static void test_identity_slash(void **state)
@@ -375,7 +377,8 @@ static void test_identity_none(void **state)
     assert_true(is_device(world, "door/d1", NULL));
     assert_true(is_device(world, "door/d1", "anybody"));
     struct ota_topic wild = ota_topic_parse(&world->access, "$ota/update/+/+");
-    assert_int_equal(ota_access_check(&world->access, OTA_ACCESS_SUBSCRIBE, &wild, NULL),
+    assert_int_equal(ota_access_check(&world->access, OTA_ACCESS_SUBSCRIBE, &wild,
+                                      &(struct ota_identity){.username = NULL}),
                      OTA_ACCESS_DENY);
 }
 

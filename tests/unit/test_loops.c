@@ -42,6 +42,9 @@ static const struct script {
     [OTA_CMD_UPDATE_DEVICE] = {.fields = "\"product\":\"door\",\"device\":\"d3\",\"tags\":[\"x\"],"
                                          "\"hold\":true"},
     [OTA_CMD_DELETE_DEVICE] = {.fields = "\"product\":\"door\",\"device\":\"b5\""},
+    [OTA_CMD_SET_DEVICE_SECRET] = {.fields = "\"product\":\"door\",\"device\":\"d2\","
+                                             "\"secret\":\"AAECAwQFBgcICQoLDA0ODxAREhM=\""},
+    [OTA_CMD_DELETE_DEVICE_SECRET] = {.fields = "\"product\":\"door\",\"device\":\"d1\""},
     [OTA_CMD_GET_DEVICE] = {.fields = "\"product\":\"door\",\"device\":\"d1\""},
     [OTA_CMD_LIST_DEVICES] = {.fields = "\"product\":\"door\",\"limit\":8"},
     [OTA_CMD_LIST_DEVICE_HISTORY] = {.fields = "\"product\":\"door\",\"device\":\"d1\""},

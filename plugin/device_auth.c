@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "device_auth.h"
+
+#include <arpa/inet.h>
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "addresses.h"
+#include "broker.h"
+#include "keyfile.h"
+#include "proofs.h"
+#include "throttle.h"
+#include "util/hex.h"
+#include "vendor_login.h"
+
+#define OTA_AUTH_LOG_MS 1000
+#define OTA_KICKS       16 /* a tick */
+
+struct ota_device_auth {
+    struct ota_core *core;
+    struct ota_trail *trail; /* may be NULL */
+    struct ota_throttle *throttle;
+    struct ota_proofs proofs;
+    struct ota_device_auth_counts counts;
+    unsigned char key[OTA_SEAL_KEY];
+    bool only;
+    int64_t logged_at; /* monotonic ms; 0: never */
+};
+
+struct secret {
+    unsigned char bytes[OTA_SEALED_MAX];
+    size_t len;
+};
+
+static const struct {
+    const char *name;
+    const char *sentence;
+} failures[OTA_AUTH_FAILURE_COUNT] = {
+#define OTA_X(id, name, sentence) [OTA_AUTH_##id] = {name, sentence},
+    OTA_AUTH_FAILURES(OTA_X)
+#undef OTA_X
+};
+
+const char *ota_auth_failure_name(enum ota_auth_failure failure)
+{
+    return failures[failure].name;
+}
+
+/* --- the key ---------------------------------------------------------------------------------- */
+
+static enum ota_err store_proof(struct ota_core *core, const unsigned char *proof,
+                                struct ota_error *error)
+{
+    enum ota_err err = ota_core_begin(core, error);
+    if (err != OTA_OK) {
+        return err;
+    }
+    err = ota_secret_set_key(core->store, proof, error);
+    if (err != OTA_OK) {
+        ota_core_rollback(core);
+        return err;
+    }
+    return ota_core_commit(core, error);
+}
+
+/* Another key is fine as long as it would open nothing. */
+static enum ota_err compare_key(struct ota_device_auth *auth, const unsigned char *stored,
+                                const char *path, struct ota_error *error)
+{
+    unsigned char proof[OTA_SEAL_PROOF];
+    bool any = false;
+    if (!ota_seal_proof(auth->key, proof)) {
+        return ota_error_no_memory(error);
+    }
+    if (stored != NULL && CRYPTO_memcmp(stored, proof, sizeof proof) == 0) {
+        return OTA_OK;
+    }
+    enum ota_err err = ota_secret_any(auth->core->store, &any, error);
+    if (err == OTA_OK && any) {
+        return ota_error_set(error, OTA_CONFLICT, "secret_keyfile",
+                             "plugin_opt_secret_keyfile %.120s isn't the key that the devices' "
+                             "secrets in the database are encrypted with: put that one back",
+                             path);
+    }
+    return err == OTA_OK ? store_proof(auth->core, proof, error) : err;
+}
+
+/* A new key where there was one before would only hide that the old one is gone. */
+static enum ota_err make_key(struct ota_device_auth *auth, bool had_one, const char *path,
+                             struct ota_error *error)
+{
+    bool any = false;
+    enum ota_err err = had_one ? ota_secret_any(auth->core->store, &any, error) : OTA_OK;
+    if (err == OTA_OK && any) {
+        return ota_error_set(error, OTA_INVALID_REQUEST, "secret_keyfile",
+                             "plugin_opt_secret_keyfile %.120s is missing, and the database holds "
+                             "secrets that are encrypted with it: put it back",
+                             path);
+    }
+    if (err == OTA_OK) {
+        err = ota_keyfile_make(path, auth->key, error);
+    }
+    if (err == OTA_OK) {
+        ota_log(OTA_LOG_WARNING,
+                "%s is a new key for devices' secrets: back it up, apart from the database", path);
+    }
+    return err;
+}
+
+static enum ota_err open_key(struct ota_device_auth *auth, const char *path,
+                             struct ota_error *error)
+{
+    unsigned char stored[OTA_KEY_SIZE];
+    enum ota_err err = ota_secret_key(auth->core->store, stored, error);
+    bool had_one = err == OTA_OK;
+    if (err != OTA_OK && err != OTA_NOT_FOUND) {
+        return err;
+    }
+    err = ota_keyfile_read(path, auth->key, error);
+    if (err == OTA_NOT_FOUND) {
+        err = make_key(auth, had_one, path, error);
+    }
+    return err == OTA_OK ? compare_key(auth, had_one ? stored : NULL, path, error) : err;
+}
+
+enum ota_err ota_device_auth_start(struct ota_core *core,
+                                   const struct ota_device_auth_config *config,
+                                   struct ota_device_auth **auth, struct ota_error *error)
+{
+    struct ota_device_auth *made = calloc(1, sizeof *made);
+    if (made == NULL) {
+        return ota_error_no_memory(error);
+    }
+    ota_proofs_init(&made->proofs);
+    made->core = core;
+    made->only = config->only;
+    made->throttle = ota_throttle_new();
+    enum ota_err err = made->throttle != NULL ? open_key(made, config->keyfile, error)
+                                              : ota_error_no_memory(error);
+    if (err != OTA_OK) {
+        ota_device_auth_free(made);
+        return err;
+    }
+    *auth = made;
+    return OTA_OK;
+}
+
+void ota_device_auth_free(struct ota_device_auth *auth)
+{
+    if (auth != NULL) {
+        OPENSSL_cleanse(auth->key, sizeof auth->key);
+        ota_throttle_free(auth->throttle);
+        ota_proofs_free(&auth->proofs);
+        free(auth);
+    }
+}
+
+void ota_device_auth_note_in(struct ota_device_auth *auth, struct ota_trail *trail)
+{
+    if (auth != NULL) {
+        auth->trail = trail;
+    }
+}
+
+/* --- secrets ---------------------------------------------------------------------------------- */
+
+enum ota_err ota_device_auth_set(struct ota_device_auth *auth, const struct ota_device *device,
+                                 const unsigned char *secret, size_t len, struct ota_error *error)
+{
+    struct ota_secret_row row = {.len = len + OTA_SEAL_MORE, .set_at = ota_now_unix()};
+    if (!ota_seal(auth->key, device->id, secret, len, row.sealed)) {
+        return ota_error_no_memory(error);
+    }
+    return ota_secret_put(auth->core->store, device->id, &row, error);
+}
+
+/* OTA_AUTH_FAILURE_COUNT where it is there; to be cleansed. */
+static enum ota_auth_failure read_secret(const struct ota_device_auth *auth,
+                                         const struct ota_device *device, struct secret *secret)
+{
+    struct ota_secret_row row;
+    enum ota_err err = ota_secret_get(auth->core->store, device->id, &row, NULL);
+    if (err != OTA_OK) {
+        return err == OTA_NOT_FOUND ? OTA_AUTH_NO_SECRET : OTA_AUTH_STORE;
+    }
+    if (!ota_unseal(auth->key, device->id, row.sealed, row.len, secret->bytes)) {
+        return OTA_AUTH_UNREADABLE;
+    }
+    secret->len = row.len - OTA_SEAL_MORE;
+    return OTA_AUTH_FAILURE_COUNT;
+}
+
+/* --- whose name it is ------------------------------------------------------------------------- */
+
+/* Of devices that exist: none other has a secret. */
+static enum ota_auth_failure find_device(const struct ota_device_auth *auth, const char *names,
+                                         size_t len, struct ota_device **device)
+{
+    const struct ota_fleet *fleet = &auth->core->fleet;
+    int readings = 0;
+    for (size_t i = 1; i < len && i <= OTA_PRODUCT_MAX; i++) {
+        const struct ota_product *product = ota_fleet_product(fleet, names, i);
+        struct ota_device *found =
+            product != NULL ? ota_fleet_device(fleet, product, names + i, len - i) : NULL;
+        if (found != NULL) {
+            *device = found;
+            readings++;
+        }
+    }
+    return readings == 1   ? OTA_AUTH_FAILURE_COUNT
+           : readings == 0 ? OTA_AUTH_UNKNOWN
+                           : OTA_AUTH_AMBIGUOUS;
+}
+
+#define OTA_FULL_NAME (OTA_PRODUCT_MAX + 1 + OTA_DEVICE_MAX + 1)
+
+static void full_name(const struct ota_device *device, char *text)
+{
+    (void)snprintf(text, OTA_FULL_NAME, "%s/%s", device->product->name, device->name);
+}
+
+/* --- failures --------------------------------------------------------------------------------- */
+
+static void log_failure(struct ota_device_auth *auth, const char *who,
+                        enum ota_auth_failure failure)
+{
+    int64_t now = ota_now_mono();
+    if (auth->logged_at != 0 && now - auth->logged_at < OTA_AUTH_LOG_MS) {
+        return;
+    }
+    auth->logged_at = now;
+    ota_log(OTA_LOG_WARNING, "log-in of %s refused: %s (%llu so far)", who,
+            failures[failure].sentence, (unsigned long long)auth->counts.failed[failure]);
+}
+
+/* What isn't known to be a device's name isn't written down: it may be a password in the wrong
+ * field. */
+static enum ota_auth_verdict refuse(struct ota_device_auth *auth, const struct mosquitto *client,
+                                    const struct ota_device *device, enum ota_auth_failure failure)
+{
+    char name[OTA_FULL_NAME] = "";
+    auth->counts.failed[failure]++;
+    if (device != NULL) {
+        full_name(device, name);
+    }
+    log_failure(auth, device != NULL ? name : "a client", failure);
+    ota_trail_topic(auth->trail, &(struct ota_trail_note){.user = name,
+                                                          .client = ota_broker_client_id(client),
+                                                          .command = OTA_TRAIL_DEVICE_LOGIN,
+                                                          .target = failures[failure].name,
+                                                          .code = OTA_FORBIDDEN});
+    return OTA_AUTH_REFUSED;
+}
+
+static enum ota_auth_verdict leave_to_others(struct ota_device_auth *auth,
+                                             const struct mosquitto *client)
+{
+    if (auth->only) {
+        return refuse(auth, client, NULL, OTA_AUTH_OTHER);
+    }
+    auth->counts.deferred++;
+    return OTA_AUTH_DEFERRED;
+}
+
+/* --- how often -------------------------------------------------------------------------------- */
+
+/* A name at an address. */
+struct trier {
+    char who[OTA_PRODUCT_MAX + OTA_DEVICE_MAX + 24];
+    uint64_t place;
+};
+
+static uint64_t address_of(const struct mosquitto *client)
+{
+    const char *text = ota_broker_address(client);
+    struct sockaddr_in v4 = {.sin_family = AF_INET};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+    if (text != NULL && inet_pton(AF_INET, text, &v4.sin_addr) == 1) {
+        return ota_address_number((const struct sockaddr *)&v4);
+    }
+    if (text != NULL && inet_pton(AF_INET6, text, &v6.sin6_addr) == 1) {
+        return ota_address_number((const struct sockaddr *)&v6);
+    }
+    return 0;
+}
+
+/* Neither a name alone nor an address alone holds anybody up: else whoever knows a device's name
+ * could keep it out, and one bad device all those behind the same proxy. A secret that can't be
+ * guessed needs no more. */
+static struct trier trier_of(const struct ota_device_auth *auth, const struct mosquitto *client,
+                             const struct ota_vendor_name *name)
+{
+    struct trier trier;
+    uint64_t address = address_of(client);
+    (void)snprintf(trier.who, sizeof trier.who, "%.*s %llx", (int)name->names_len, name->names,
+                   (unsigned long long)address);
+    trier.place = ota_hash(&auth->core->fleet.key, address, trier.who, strlen(trier.who));
+    return trier;
+}
+
+/* --- by user name and password ---------------------------------------------------------------- */
+
+static enum ota_auth_failure check_secret(const struct ota_device_auth *auth,
+                                          const struct ota_device *device, const char *username,
+                                          const char *password)
+{
+    struct secret secret;
+    struct ota_vendor_mac mac;
+    enum ota_auth_failure failure = read_secret(auth, device, &secret);
+    if (failure != OTA_AUTH_FAILURE_COUNT) {
+        return failure;
+    }
+    bool right = password != NULL && ota_vendor_parse_mac(password, &mac) &&
+                 ota_vendor_mac_matches(&mac, secret.bytes, secret.len, username);
+    OPENSSL_cleanse(&secret, sizeof secret);
+    return right ? OTA_AUTH_FAILURE_COUNT : OTA_AUTH_WRONG;
+}
+
+static bool is_over(const struct ota_vendor_name *name)
+{
+    return name->expiry < ota_now_unix() / 1000;
+}
+
+/* What is no guess costs none of the tries. */
+static void settle_try(struct ota_device_auth *auth, const struct trier *trier,
+                       enum ota_auth_failure failure)
+{
+    if (failure == OTA_AUTH_FAILURE_COUNT) {
+        ota_throttle_right(auth->throttle, trier->who, trier->place, auth->core->mono_now);
+    } else if (failure == OTA_AUTH_STORE) {
+        ota_throttle_unchecked(auth->throttle, trier->who, trier->place);
+    }
+}
+
+static enum ota_auth_failure check_login(struct ota_device_auth *auth,
+                                         const struct mosquitto *client, const char *username,
+                                         const char *password, const struct ota_vendor_name *name,
+                                         struct ota_device **device)
+{
+    struct trier trier = trier_of(auth, client, name);
+    enum ota_auth_failure failure = find_device(auth, name->names, name->names_len, device);
+    if (ota_throttle_try(auth->throttle, trier.who, trier.place, auth->core->mono_now) > 0) {
+        return OTA_AUTH_TOO_OFTEN;
+    }
+    if (failure == OTA_AUTH_FAILURE_COUNT) {
+        failure = check_secret(auth, *device, username, password);
+    }
+    if (failure == OTA_AUTH_FAILURE_COUNT && is_over(name)) {
+        failure = OTA_AUTH_EXPIRED;
+    }
+    settle_try(auth, &trier, failure);
+    return failure;
+}
+
+static enum ota_auth_verdict admit(struct ota_device_auth *auth, struct mosquitto *client,
+                                   const struct ota_device *device)
+{
+    char name[OTA_FULL_NAME];
+    full_name(device, name);
+    if (!ota_proofs_add(&auth->proofs, client, device->id)) {
+        return refuse(auth, client, device, OTA_AUTH_STORE);
+    }
+    if (!ota_broker_set_username(client, name)) {
+        ota_proofs_remove(&auth->proofs, client);
+        return refuse(auth, client, device, OTA_AUTH_STORE);
+    }
+    auth->counts.proved++;
+    return OTA_AUTH_PROVED;
+}
+
+/* The device that the TLS handshake has proved; NULL: none. */
+static const struct ota_device *of_handshake(const struct ota_device_auth *auth,
+                                             const struct mosquitto *client)
+{
+    const struct ota_proof *proof = ota_proofs_find(&auth->proofs, client);
+    return proof != NULL ? ota_fleet_device_by_id(&auth->core->fleet, proof->device_id) : NULL;
+}
+
+/* A device of the vendor's gives no password where it has shown a key, but the same user name. */
+static enum ota_auth_verdict login_after_psk(struct ota_device_auth *auth, struct mosquitto *client,
+                                             const struct ota_vendor_name *name,
+                                             const struct ota_device *proved)
+{
+    struct ota_device *device = NULL;
+    if (name != NULL &&
+        (find_device(auth, name->names, name->names_len, &device) != OTA_AUTH_FAILURE_COUNT ||
+         device != proved)) {
+        ota_proofs_remove(&auth->proofs, client);
+        return refuse(auth, client, proved, OTA_AUTH_WRONG);
+    }
+    return admit(auth, client, proved);
+}
+
+enum ota_auth_verdict ota_device_auth_login(struct ota_device_auth *auth, struct mosquitto *client,
+                                            const char *username, const char *password)
+{
+    struct ota_vendor_name name;
+    struct ota_device *device = NULL;
+    const struct ota_device *proved = of_handshake(auth, client);
+    bool has_form = username != NULL && ota_vendor_parse_name(username, &name);
+    if (proved != NULL && password == NULL && (has_form || username == NULL)) {
+        return login_after_psk(auth, client, has_form ? &name : NULL, proved);
+    }
+    ota_proofs_remove(&auth->proofs, client); /* it is whom it says now, or nobody */
+    if (!has_form) {
+        return leave_to_others(auth, client);
+    }
+    enum ota_auth_failure failure = check_login(auth, client, username, password, &name, &device);
+    return failure == OTA_AUTH_FAILURE_COUNT ? admit(auth, client, device)
+                                             : refuse(auth, client, device, failure);
+}
+
+/* --- by TLS-PSK ------------------------------------------------------------------------------- */
+
+enum ota_auth_verdict ota_device_auth_psk(struct ota_device_auth *auth, struct mosquitto *client,
+                                          const char *identity, char *hex, size_t size)
+{
+    struct ota_device *device = NULL;
+    struct secret secret = {.len = 0};
+    enum ota_auth_failure failure = find_device(auth, identity, strlen(identity), &device);
+    if (failure == OTA_AUTH_UNKNOWN && !auth->only) {
+        auth->counts.deferred++;
+        return OTA_AUTH_DEFERRED; /* a psk_file may know it */
+    }
+    if (failure == OTA_AUTH_FAILURE_COUNT) {
+        failure = read_secret(auth, device, &secret);
+    }
+    if (failure == OTA_AUTH_FAILURE_COUNT &&
+        (2 * secret.len >= size || !ota_proofs_add(&auth->proofs, client, device->id))) {
+        failure = OTA_AUTH_STORE;
+    }
+    if (failure == OTA_AUTH_FAILURE_COUNT) {
+        ota_hex(secret.bytes, secret.len, hex);
+        auth->counts.keys++;
+    }
+    OPENSSL_cleanse(&secret, sizeof secret);
+    return failure == OTA_AUTH_FAILURE_COUNT ? OTA_AUTH_PROVED
+                                             : refuse(auth, client, device, failure);
+}
+
+/* --- what was proved -------------------------------------------------------------------------- */
+
+/* The name that it goes by: "{p}/{d}", or "{p}{d}" by the identity of PSK. Should the broker ever
+ * end a connection without a word to us, its place in memory could be another's: not by our proof,
+ * then. */
+static bool goes_by(const char *username, const struct ota_device *device)
+{
+    size_t len = strlen(device->product->name);
+    if (username == NULL || strncmp(username, device->product->name, len) != 0) {
+        return false;
+    }
+    username += len + (username[len] == '/');
+    return strcmp(username, device->name) == 0;
+}
+
+struct ota_identity ota_device_auth_identity(const struct ota_device_auth *auth,
+                                             const struct mosquitto *client)
+{
+    const char *username = ota_broker_username(client);
+    struct ota_identity identity = {.username = username};
+    const struct ota_proof *proof = auth != NULL ? ota_proofs_find(&auth->proofs, client) : NULL;
+    if (proof == NULL) {
+        return identity;
+    }
+    const struct ota_device *device = ota_fleet_device_by_id(&auth->core->fleet, proof->device_id);
+    identity.proved = true;
+    identity.device = device != NULL && goes_by(username, device) ? device : NULL;
+    return identity;
+}
+
+void ota_device_auth_gone(struct ota_device_auth *auth, const struct mosquitto *client)
+{
+    if (auth != NULL) {
+        ota_proofs_remove(&auth->proofs, client);
+    }
+}
+
+void ota_device_auth_revoke(struct ota_device_auth *auth, int64_t device_id)
+{
+    if (auth != NULL) {
+        ota_proofs_take_back(&auth->proofs, (uint32_t)device_id);
+        ota_core_wake(auth->core, 0);
+    }
+}
+
+/* Not in the callback in which it was taken back: that may be the client's own. */
+void ota_device_auth_tick(struct ota_device_auth *auth)
+{
+    const struct mosquitto *client = NULL;
+    for (int i = 0; auth != NULL && i < OTA_KICKS; i++) {
+        client = ota_proofs_next_taken_back(&auth->proofs);
+        if (client == NULL) {
+            return;
+        }
+        ota_broker_kick(client);
+    }
+    if (auth != NULL) {
+        ota_core_wake(auth->core, 0);
+    }
+}
+
+const struct ota_device_auth_counts *ota_device_auth_counts(const struct ota_device_auth *auth)
+{
+    return &auth->counts;
+}
+
+bool ota_device_auth_is_only(const struct ota_device_auth *auth)
+{
+    return auth->only;
+}
