@@ -32,6 +32,12 @@ def refused(admin):
     return admin.call("getInfo")["deviceAuth"]["refused"]
 
 
+def start_fails(started, text):
+    with pytest.raises(harness.BrokerDied):
+        started.start()
+    assert [line for line in started.log if text in line], started.log_tail()
+
+
 @pytest.mark.parametrize("method", ["sha1", "sha256"])
 @pytest.mark.parametrize("identity", ["username:%p/%d", "username:%p%d", "none"])
 def test_who_knows_the_secret_is_that_device_and_no_other(stage, method, identity):
@@ -135,6 +141,16 @@ def test_only_devices(broker, tmp_path):
     assert device.report_version("1")["result_code"] == 0
 
 
+def test_where_nobody_else_could_log_in_that_must_be_said(broker, tmp_path):
+    """Mosquitto 2.0 denies whom all plugins leave to others."""
+    options = {"device_auth": "vendor", "secret_keyfile": tmp_path / "secret.key"}
+    started = harness.Broker(tmp_path / "broker", options=options)
+    start_fails(started, "say plugin_opt_device_auth_only true")
+    started.options["device_auth_only"] = "true"
+    started.start()
+    started.close()
+
+
 def test_another_secret_ends_the_connection_of_the_old_one(stage):
     broker, admin = stage()
     device = vendor.connect(broker, "d1", vendor.KEY)
@@ -223,12 +239,6 @@ def test_a_product_that_would_make_two_readings_is_refused(stage):
 
 
 # -- the key
-
-
-def start_fails(started, text):
-    with pytest.raises(harness.BrokerDied):
-        started.start()
-    assert [line for line in started.log if text in line], started.log_tail()
 
 
 def test_the_key_file(stage, tmp_path):
