@@ -35,6 +35,8 @@ struct ota_conf_ours {
     const struct ota_options *options;
 };
 void ota_conf_check_options(const struct ota_conf_check *check, const struct ota_conf_ours *ours);
+void ota_conf_check_device_auth(const struct ota_conf_check *check,
+                                const struct ota_conf_ours *ours);
 
 /* The line of our option, or that of the plugin. */
 const struct ota_conf_line *ota_conf_option_line(const struct ota_conf_check *check,

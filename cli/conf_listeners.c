@@ -217,7 +217,9 @@ static bool takes_names_from_certificates(const struct listener *listener)
 static void check_names(const struct ota_conf_check *check, const struct listener *listener)
 {
     const struct ota_conf_line *anonymous = ota_conf_last(check->conf, "allow_anonymous");
-    bool others = ota_conf_last(check->conf, "password_file") != NULL;
+    const struct ota_conf_line *devices = ota_conf_last(check->conf, "plugin_opt_device_auth");
+    bool others = ota_conf_last(check->conf, "password_file") != NULL ||
+                  (devices != NULL && strcmp(devices->value, "vendor") == 0);
     for (size_t i = 0; i < check->conf->count; i++) {
         const struct ota_conf_line *line = &check->conf->lines[i];
         bool plugin = strcmp(line->key, "plugin") == 0 || strcmp(line->key, "auth_plugin") == 0;

@@ -65,6 +65,8 @@ static void check_path(const struct ota_conf_check *check, const struct ota_conf
     } else if (ends_in(name, "_dir")) {
         bool fills = strcmp(name, "plugin_opt_backup_dir") == 0;
         (void)ota_conf_check_file(check, line, line->value, (fills ? W_OK : R_OK) | X_OK);
+    } else if (strcmp(name, "plugin_opt_secret_keyfile") == 0) {
+        return; /* has rules of its own */
     } else if (ends_in(name, "_keyfile")) {
         if (ota_conf_check_file(check, line, line->value, R_OK)) {
             ota_conf_check_others(check, line, line->value, OTA_OTHERS_READ | OTA_OTHERS_WRITE,
@@ -222,4 +224,5 @@ void ota_conf_check_options(const struct ota_conf_check *check, const struct ota
     check_url(check, ours);
     check_fallback(check, ours);
     check_roles(check, ours);
+    ota_conf_check_device_auth(check, ours);
 }

@@ -84,6 +84,8 @@ def test_the_template_has_no_finding(tmp_path, certificates):
     assert check(written(tmp_path, text), "--strict") == []
 
 
+VENDOR = "plugin_opt_device_auth vendor\n"
+
 # what is changed, what is added, the rule, the level, where it is found
 CASES = {
     "no plugin": ([(r"^plugin .*$", "")], "", "no_plugin", "error", ""),
@@ -154,6 +156,19 @@ CASES = {
                             "error", "certfile"),
     "wrong key": ([], "certfile {tls}/server.crt\nkeyfile {tls}/ca.key\n", "certificate", "error",
                   "keyfile"),
+    "key's folder": ([], VENDOR + "plugin_opt_secret_keyfile /nowhere/k\n", "file", "error",
+                     "secret_keyfile"),
+    "key beside the database": ([], VENDOR + "plugin_opt_secret_keyfile {folder}/k\n",
+                                "device_auth", "warning", "secret_keyfile"),
+    "no key of ours": ([], VENDOR + "plugin_opt_secret_keyfile {tls}/server.crt\n", "device_auth",
+                       "error", "secret_keyfile"),
+    "no key file": ([], VENDOR, "plugin_option", "error", "^plugin "),
+    "nobody else logs in": ([(r"^password_file.*$", "")],
+                            VENDOR + "plugin_opt_secret_keyfile {tls}/k\n", "device_auth", "error",
+                            "^plugin_opt_device_auth"),
+    "only devices": ([], VENDOR + "plugin_opt_secret_keyfile {tls}/k\n"
+                                  "plugin_opt_device_auth_only true\n", "device_auth", "warning",
+                     "device_auth_only"),
     "include_dir": ([], "include_dir /nowhere\n", "include_dir", "error", "include_dir"),
 }
 
