@@ -215,7 +215,8 @@ static const struct ota_param list_audit_params[] = {
     {"since", OTA_PARAM_TIME, false, 0, 0, "not what is older"},
     {"user", OTA_PARAM_TEXT, false, 0, 0, "what this user asked for"},
     {"action", OTA_PARAM_TEXT, false, 0, 0,
-     "requests of this command, such as deleteDevice; also identity, shadowing, other"},
+     "requests of this command, such as deleteDevice; also identity, deviceLogin, shadowing, "
+     "other"},
     PAGE,
     END};
 

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: BSD-3-Clause
 -- Secrets of devices that log in with them, each encrypted with the key of secret_keyfile, which
--- isn't in this file (docs/adr/0013-device-secrets.md).
+-- isn't in this file (docs/vendor-sdk.md).
 
 -- One row: what tells that key from any other.
 CREATE TABLE secret_key (
