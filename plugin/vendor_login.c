@@ -49,11 +49,10 @@ bool ota_vendor_parse_name(const char *username, struct ota_vendor_name *name)
         }
     }
     rest++;
-    if (!skip(&rest, alphanumeric, WORD_MAX, ';') || !skip(&rest, alphanumeric, WORD_MAX, ';')) {
-        return false;
-    }
+    bool has_app = skip(&rest, alphanumeric, WORD_MAX, ';');
+    bool has_connection = has_app && skip(&rest, alphanumeric, WORD_MAX, ';');
     const char *digits = rest;
-    if (!skip(&rest, "0123456789", DIGITS_MAX, '\0')) {
+    if (!has_connection || !skip(&rest, "0123456789", DIGITS_MAX, '\0')) {
         return false;
     }
     *name = (struct ota_vendor_name){username, len, expiry_of(digits)};

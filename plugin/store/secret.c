@@ -9,9 +9,8 @@ static const char *const statements[] = {
             "DO UPDATE SET sealed = excluded.sealed, set_at = excluded.set_at",
     [GET] = "SELECT sealed, set_at FROM device_secret WHERE device_id = :id",
     [DELETE] = "DELETE FROM device_secret WHERE device_id = :id",
-    [ANY] = "SELECT device_id FROM device_secret WHERE device_id > 0 ORDER BY device_id LIMIT 1",
-    [KEY_PUT] = "INSERT INTO secret_key (id, proof) VALUES (1, :proof) ON CONFLICT (id) "
-                "DO UPDATE SET proof = excluded.proof",
+    [ANY] = "SELECT device_id FROM device_secret WHERE device_id > 0 LIMIT 1",
+    [KEY_PUT] = "INSERT OR REPLACE INTO secret_key (id, proof) VALUES (1, :proof)",
     [KEY_GET] = "SELECT proof FROM secret_key WHERE id = 1",
 };
 
