@@ -310,6 +310,35 @@ def test_otasim_logs_in_by_psk(stage, identity):
     assert info["keysGiven"] >= 1 and (info["loggedIn"] > 0) is not identity
 
 
+def connect_packet(client_id, name):
+    """CONNECT of MQTT 3.1.1: clean session, a user name and no password, as the SDK sends it."""
+    texts = b"".join(len(t).to_bytes(2, "big") + t.encode() for t in (client_id, name))
+    body = b"\0\4MQTT\4\x82\0\x78" + texts
+    return b"\x10" + bytes([len(body)]) + body
+
+
+@pytest.mark.parametrize("suite", ["PSK-AES128-CBC-SHA", "PSK-AES256-CBC-SHA"])
+def test_the_suites_of_the_vendor_work(stage, suite):
+    port = harness.free_port()
+    broker, admin = stage(config=psk_listener(port, False))
+    key = base64.b64decode(vendor.KEY).hex()
+    client = subprocess.Popen(
+        ["openssl", "s_client", "-quiet", "-connect", f"127.0.0.1:{port}", "-tls1_2", "-cipher",
+         suite, "-psk_identity", "lampd1", "-psk", key],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        client.stdin.write(connect_packet("lampd1", vendor.username("lampd1")))
+        client.stdin.flush()
+        assert client.stdout.read(4) == b"\x20\2\0\0"
+    finally:
+        client.kill()
+        client.wait()
+        client.stdin.close()
+        client.stdout.close()
+    assert admin.call("getInfo")["deviceAuth"]["loggedIn"] == 1
+    assert broker.wait_log("u'lamp/d1'")
+
+
 def test_a_wrong_psk_gets_nowhere(stage):
     port = harness.free_port()
     broker, admin = stage(config=psk_listener(port, True))
