@@ -370,6 +370,22 @@ static void test_identity_of_several_forms(void **state)
     assert_false(is_device(world, "door/d1", "door/d2"));
 }
 
+static void test_identity_proved(void **state)
+{
+    struct world *world = *state;
+    struct ota_topic own = ota_topic_parse(&world->access, "$ota/report/door/d1");
+    struct ota_topic other = ota_topic_parse(&world->access, "$ota/report/door/d2");
+    struct ota_identity who = {.username = "door/d2", .proved = true};
+    identify(world, "none");
+    assert_false(ota_access_is_device(&world->access, &own, &who)); /* it was taken back */
+    assert_false(ota_access_is_device(&world->access, &other, &who));
+    const struct ota_product *door = ota_fleet_product(&world->fleet, "door", 4);
+    who.device = ota_fleet_device(&world->fleet, door, "d1", 2);
+    assert_non_null(who.device);
+    assert_true(ota_access_is_device(&world->access, &own, &who));
+    assert_false(ota_access_is_device(&world->access, &other, &who));
+}
+
 static void test_identity_none(void **state)
 {
     struct world *world = *state;
@@ -402,6 +418,9 @@ static void test_ambiguous_products(void **state)
 {
     struct world *world = *state;
     assert_false(ota_access_makes_ambiguous(&world->access, "doorbell")); /* only where joined */
+    world->access.joined_logins = true;
+    assert_true(ota_access_makes_ambiguous(&world->access, "doorbell"));
+    world->access.joined_logins = false;
     identify(world, "username:%p/%d,username:%p%d");
     assert_true(ota_access_makes_ambiguous(&world->access, "doorbell"));
     assert_true(ota_access_makes_ambiguous(&world->access, "do"));
@@ -422,6 +441,7 @@ int main(void)
         TEST(test_identity_joined),
         TEST(test_identity_joined_twice_is_nobody),
         TEST(test_identity_of_several_forms),
+        TEST(test_identity_proved),
         TEST(test_identity_none),
         TEST(test_identity_option),
         TEST(test_ambiguous_products),

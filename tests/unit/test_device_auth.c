@@ -284,6 +284,25 @@ static void test_deleted_device(void **state)
     assert_false(any);
 }
 
+/* A product's secrets go with its devices' rows, in slices. */
+static void test_deleted_product(void **state)
+{
+    struct desk *desk = *state;
+    struct mosquitto client = {.id = "doord1"};
+    bool any = true;
+    struct ota_error error = {0};
+    assert_int_equal(login(desk, &client, "doord1", NEVER), OTA_AUTH_PROVED);
+    desk_good(desk, "\"command\":\"deleteProduct\",\"product\":\"door\",\"force\":true");
+    check_is(desk, &client, NULL);
+    assert_int_equal(login(desk, &client, "doord1", NEVER), OTA_AUTH_REFUSED);
+    for (int i = 0; any && i < 100; i++) {
+        desk_later(desk, 100);
+        assert_int_equal(ota_secret_any(desk->fix.core.store, &any, &error), OTA_OK);
+    }
+    assert_false(any);
+    assert_false(fake_broker_logged("put off"));
+}
+
 /* What is shown once isn't stored, and asking again draws no other. */
 static void test_asked_twice(void **state)
 {
@@ -440,6 +459,7 @@ int main(void)
         TEST(test_another_secret),
         TEST(test_no_secret_any_more),
         TEST(test_deleted_device),
+        TEST(test_deleted_product),
         TEST(test_asked_twice),
         TEST(test_psk),
         TEST(test_login_after_psk),
