@@ -63,11 +63,14 @@ static enum ota_err name_device(struct ota_call *call, const struct ota_device *
 enum ota_err ota_cmd_set_device_secret(struct ota_call *call)
 {
     struct ota_product *product;
-    struct ota_device *device;
+    struct ota_device *device = NULL;
     unsigned char secret[DECODED_MAX];
     size_t len = 0;
     const char *given = ota_field_text_or_null(call->fields, "secret");
-    enum ota_err err = ota_call_device(call, &product, &device);
+    enum ota_err err = given != NULL ? read_given(call, given, secret, &len) : OTA_OK;
+    if (err == OTA_OK) {
+        err = ota_call_device(call, &product, &device);
+    }
     if (err == OTA_OK && call->around->device_auth == NULL) {
         err = ota_error_set(&call->error, OTA_CONFLICT, NULL,
                             "device_auth is off, and so there is no key to encrypt a secret with: "
@@ -76,8 +79,8 @@ enum ota_err ota_cmd_set_device_secret(struct ota_call *call)
     if (err == OTA_OK) {
         err = name_device(call, device);
     }
-    if (err == OTA_OK) {
-        err = given != NULL ? read_given(call, given, secret, &len) : draw(call, secret, &len);
+    if (err == OTA_OK && given == NULL) {
+        err = draw(call, secret, &len);
     }
     if (err == OTA_OK) {
         err = ota_device_auth_set(call->around->device_auth, device, secret, len, &call->error);

@@ -110,6 +110,7 @@ BAD = {
     "sha256": NO_TEXT + ["", "0" * 63, "0" * 65, "A" * 64, "g" * 64, " " + "0" * 63],
     "data": NO_TEXT + ["", "A", "AAA", "AAAAA", "A===", "AA=A", "AA A", "\u00e9A"],
     "signature": NO_TEXT + ["", "AAAA", "*" * 88],
+    "secret": NO_TEXT + ["", "A" * 20, "A" * 68, "*" * 24, "A" * 21 + "B=="],
     "status": NO_TEXT + ["", "online", "Succeeded", "upgraded successfully"],
     "retry": NO_RETRY,
 }
