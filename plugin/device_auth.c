@@ -312,10 +312,11 @@ static enum ota_auth_failure check_secret(const struct ota_device_auth *auth,
     if (failure != OTA_AUTH_FAILURE_COUNT) {
         return failure;
     }
-    bool right = password != NULL && ota_vendor_parse_mac(password, &mac) &&
-                 ota_vendor_mac_matches(&mac, secret.bytes, secret.len, username);
+    bool right = false;
+    bool known = password == NULL || !ota_vendor_parse_mac(password, &mac) ||
+                 ota_vendor_check_mac(&mac, secret.bytes, secret.len, username, &right);
     OPENSSL_cleanse(&secret, sizeof secret);
-    return right ? OTA_AUTH_FAILURE_COUNT : OTA_AUTH_WRONG;
+    return !known ? OTA_AUTH_STORE : right ? OTA_AUTH_FAILURE_COUNT : OTA_AUTH_WRONG;
 }
 
 static bool is_over(const struct ota_vendor_name *name)

@@ -99,13 +99,16 @@ bool ota_vendor_parse_mac(const char *password, struct ota_vendor_mac *mac)
     return true;
 }
 
-bool ota_vendor_mac_matches(const struct ota_vendor_mac *mac, const unsigned char *secret,
-                            size_t len, const char *username)
+bool ota_vendor_check_mac(const struct ota_vendor_mac *mac, const unsigned char *secret, size_t len,
+                          const char *username, bool *right)
 {
-    unsigned char right[EVP_MAX_MD_SIZE];
-    unsigned size = sizeof right;
+    unsigned char computed[EVP_MAX_MD_SIZE];
+    unsigned size = sizeof computed;
     const EVP_MD *digest = mac->len == 20 ? EVP_sha1() : EVP_sha256();
-    return HMAC(digest, secret, (int)len, (const unsigned char *)username, strlen(username), right,
-                &size) != NULL &&
-           size == mac->len && CRYPTO_memcmp(right, mac->bytes, size) == 0;
+    if (HMAC(digest, secret, (int)len, (const unsigned char *)username, strlen(username), computed,
+             &size) == NULL) {
+        return false;
+    }
+    *right = size == mac->len && CRYPTO_memcmp(computed, mac->bytes, size) == 0;
+    return true;
 }

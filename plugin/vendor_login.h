@@ -30,8 +30,9 @@ bool ota_vendor_parse_name(const char *username, struct ota_vendor_name *name);
 
 bool ota_vendor_parse_mac(const char *password, struct ota_vendor_mac *mac);
 
-/* Whether the password is the HMAC over the user name, as it was sent, with the secret. */
-bool ota_vendor_mac_matches(const struct ota_vendor_mac *mac, const unsigned char *secret,
-                            size_t len, const char *username);
+/* Whether the password is the HMAC over the user name, as it was sent, with the secret: *right.
+ * False: memory is out, and nobody knows. */
+bool ota_vendor_check_mac(const struct ota_vendor_mac *mac, const unsigned char *secret, size_t len,
+                          const char *username, bool *right);
 
 #endif

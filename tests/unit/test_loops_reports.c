@@ -45,6 +45,10 @@ static const struct report {
     {"fail, of a batch", "b2", PROGRESS("fail", ",\"result_code\":\"-5\""), NULL},
 };
 
+/* With the secret that d1 has (loop_world.c); by Python's hmac. */
+#define LOGIN_NAME     "doord1;21010406;abcde;92233720368547758"
+#define LOGIN_PASSWORD "d0cd90e4e08a0c81f585164b19088de05d0cfa9e;hmacsha1"
+
 struct trial {
     const struct report *report;
     struct world_state before;
@@ -155,8 +159,62 @@ static void test_every_report(void **state)
     assert_int_equal(loop_lies(), 0);
 }
 
+/* --- log-ins ---------------------------------------------------------------------------------- */
+
+static uint64_t failed_logins(const struct ota_device_auth_counts *counts)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < OTA_AUTH_FAILURE_COUNT; i++) {
+        sum += counts->failed[i];
+    }
+    return sum;
+}
+
+/* A right one is let in, or it is told that we failed: never that it was wrong. */
+static void turn_login(struct loop *loop, void *data)
+{
+    struct ota_device_auth *auth = world.desk->around.device_auth;
+    const struct ota_device_auth_counts *counts = ota_device_auth_counts(auth);
+    struct ota_device_auth_counts before = *counts;
+    struct mosquitto client = {.id = "doord1", .username = LOGIN_NAME};
+    (void)data;
+    faults_arm(loop->kind, loop->n, loop->lasting);
+    enum ota_auth_verdict verdict =
+        ota_device_auth_login(auth, &client, LOGIN_NAME, LOGIN_PASSWORD);
+    faults_disarm();
+    bool fired = faults_fired();
+    bool proved = ota_device_auth_identity(auth, &client).device != NULL;
+    bool blamed = counts->failed[OTA_AUTH_STORE] == before.failed[OTA_AUTH_STORE] + 1 &&
+                  failed_logins(counts) == failed_logins(&before) + 1;
+    if (proved != (verdict == OTA_AUTH_PROVED) || (!proved && !blamed)) {
+        loop_lie(loop, "a right log-in", "refused as wrong", "let in, or we failed");
+    }
+    if (!fired && !proved) {
+        loop_lie(loop, "without a fault", "refused", "let in");
+    }
+    ota_device_auth_gone(auth, &client);
+}
+
+static void test_log_in(void **state)
+{
+    struct loop loop = {.name = "a log-in"};
+    (void)state;
+    int lies = loop_lies();
+    if (loop_wanted(loop.name)) {
+        world_restore(&world);
+        loop_run(&loop, turn_login, NULL);
+    }
+    assert_int_equal(loop_lies(), lies);
+}
+
+static void test_all(void **state)
+{
+    test_every_report(state);
+    test_log_in(state);
+}
+
 int main(void)
 {
-    const struct CMUnitTest test = cmocka_unit_test(test_every_report);
+    const struct CMUnitTest test = cmocka_unit_test(test_all);
     return world_main(&world, 0, &test);
 }
