@@ -3,6 +3,7 @@
 password_file beside it, with dynamic-security, with nothing."""
 import base64
 import json
+import re
 import subprocess
 import time
 
@@ -203,6 +204,18 @@ def test_a_drawn_secret_is_shown_once_and_written_nowhere(stage):
         raw = base64.b64decode(text)
         assert text.encode() not in files and raw not in files and raw.hex().encode() not in files
         assert text not in audit and not [line for line in log if text in line]
+
+
+def test_otactl_shows_a_drawn_secret_and_no_given_one(stage):
+    broker, _ = stage()
+    run = broker.otactl("-P", vendor.PASSWORD, "device", "set-secret", "lamp", "d1")
+    (secret,) = re.findall(r"[A-Za-z0-9+/]{43}=", run.stdout)
+    assert vendor.connect(broker, "d1", secret).connect_code == 0
+    run = broker.otactl(
+        "-P", vendor.PASSWORD, "device", "set-secret", "lamp", "d1", "--secret", vendor.KEY)
+    assert vendor.KEY not in run.stdout + run.stderr
+    broker.otactl("-P", vendor.PASSWORD, "device", "delete-secret", "lamp", "d1")
+    assert vendor.connect(broker, "d1", vendor.KEY).connect_code == REFUSED
 
 
 def test_bad_secrets(stage):
