@@ -4,9 +4,7 @@
 enum { PUT, GET, DELETE, ANY, KEY_PUT, KEY_GET };
 
 static const char *const statements[] = {
-    [PUT] = "INSERT INTO device_secret (device_id, sealed, set_at) "
-            "VALUES (:device_id, :sealed, :set_at) ON CONFLICT (device_id) "
-            "DO UPDATE SET sealed = excluded.sealed, set_at = excluded.set_at",
+    [PUT] = "INSERT OR REPLACE INTO device_secret VALUES (:device_id, :sealed, :set_at)",
     [GET] = "SELECT sealed, set_at FROM device_secret WHERE device_id = :id",
     [DELETE] = "DELETE FROM device_secret WHERE device_id = :id",
     [ANY] = "SELECT device_id FROM device_secret WHERE device_id > 0 LIMIT 1",
