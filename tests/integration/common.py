@@ -3,8 +3,10 @@
 import fcntl
 import itertools
 import os
+import re
 import socket
 import subprocess
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -16,9 +18,20 @@ OTASIM = BUILD / "sim" / "otasim"
 FAULTS = BUILD / "tests" / "preload" / "ota_faults.so"
 ALLOW = BUILD / "tests" / "integration" / "allow.so"
 LET_IN = BUILD / "tests" / "integration" / "let_in.so"
-DYNSEC = "/usr/lib/x86_64-linux-gnu/mosquitto_dynamic_security.so"
 MOSQUITTO = os.environ.get("OTA_MOSQUITTO", "/usr/sbin/mosquitto")
 ASAN_PRELOAD = os.environ.get("OTA_ASAN_PRELOAD")
+
+
+def _broker_version():
+    said = subprocess.run([MOSQUITTO, "-h"], capture_output=True, text=True, check=False).stdout
+    return tuple(map(int, re.search(r"version (\d+)\.(\d+)\.(\d+)", said).groups()))
+
+
+BROKER_VERSION = _broker_version()
+IS_2_1 = BROKER_VERSION >= (2, 1)
+# Where Debian has Mosquitto's own plugins.
+PLUGINS = f"/usr/lib/{sysconfig.get_config_var('MULTIARCH')}" + "/mosquitto" * IS_2_1
+DYNSEC = f"{PLUGINS}/mosquitto_dynamic_security.so"
 
 # Sanitizers and the machine's other work slow things down; a wait that succeeds isn't longer.
 TIMEOUT = 40.0 if ASAN_PRELOAD else 20.0

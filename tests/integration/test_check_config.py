@@ -13,7 +13,7 @@ import pytest
 
 import harness
 from common import DYNSEC
-from test_conf import filled, known_options
+from test_conf import TEMPLATE, TEMPLATE_2_1, filled, known_options
 
 pytestmark = pytest.mark.slow_asan  # what the plugin does here has unit tests
 
@@ -76,8 +76,9 @@ def test_a_good_file_has_no_finding(folder):
     assert run.stdout == "nothing is wrong with this configuration\n" and not run.stderr
 
 
-def test_the_template_has_no_finding(tmp_path, certificates):
-    text = filled(tmp_path, certificates, 8883, 8080)
+@pytest.mark.parametrize("template", [TEMPLATE, TEMPLATE_2_1], ids=["2.0", "2.1"])
+def test_the_templates_have_no_finding(tmp_path, certificates, template):
+    text = filled(tmp_path, certificates, 8883, 8080, template)
     (tmp_path / "console-passwords").write_text("")
     text = re.sub("^user .*$", f"user {ME}", text, flags=re.MULTILINE)
     text = text.replace("http://127.0.0.1:8080", "http://fw.example.com:8080")

@@ -9,9 +9,12 @@ import subprocess
 import pytest
 
 import harness
+from common import IS_2_1, PLUGINS
 from console_help import write_passwords
 
-TEMPLATE = (harness.ROOT / "conf" / "mosquitto.conf.in").read_text()
+CONF = harness.ROOT / "conf"
+TEMPLATE = (CONF / "mosquitto.conf.in").read_text()
+TEMPLATE_2_1 = (CONF / "mosquitto-2.1.conf.in").read_text()
 OPTION = re.compile(r"^#?plugin_opt_(\w+) (\S+)", re.MULTILINE)
 
 
@@ -21,11 +24,12 @@ def known_options():
     return dict(re.findall(r'\{"(\w+)", [A-Z]+, AT\(\w+\), "([^"]*)"', source))
 
 
-def filled(folder, certificates, port, http_port):
+def filled(folder, certificates, port, http_port, template=TEMPLATE):
     """The template as a configuration, as scripts/demo makes it."""
     words = {
         "USER": "root" if os.geteuid() == 0 else "nobody",
         "PLUGIN": harness.PLUGIN,
+        "PLUGINS": PLUGINS,
         "DB": folder / "ota.db",
         "ADMINS": "admin",
         "DOWNLOAD_LISTEN": f"127.0.0.1:{http_port}",
@@ -38,7 +42,7 @@ def filled(folder, certificates, port, http_port):
         "DATA": folder,
         "LOG": "stderr",
     }
-    return re.sub(r"@([A-Z_]+)@", lambda match: str(words[match[1]]), TEMPLATE)
+    return re.sub(r"@([A-Z_]+)@", lambda match: str(words[match[1]]), template)
 
 
 def test_names_every_option_and_no_other():
@@ -75,22 +79,22 @@ def test_the_documented_options_are_those_there_are():
 class FromTemplate(harness.Broker):
     """A broker that is configured by the template, its optional options switched on or not."""
 
-    def __init__(self, folder, certificates, all_options):
+    def __init__(self, folder, certificates, all_options, template=TEMPLATE):
         super().__init__(folder, tls=certificates)
         self.all_options = all_options
+        self.template = template
 
     def make_config(self):
         write_passwords(self.folder / "console-passwords", {"admin": "secret"})
-        text = filled(self.folder, self.tls, self.tls_port, self.http_port)
+        text = filled(self.folder, self.tls, self.tls_port, self.http_port, self.template)
         if self.all_options:
             # Not those that name files, which aren't there.
             text = re.sub(r"^#(plugin_opt_\w+ [^/\n]+)$", r"\1", text, flags=re.MULTILINE)
         return text
 
 
-@pytest.mark.parametrize("all_options", [False, True])
-def test_works(tmp_path, certificates, all_options):
-    broker = FromTemplate(tmp_path, certificates, all_options).start()
+def check_it_works(broker):
+    broker.start()
     try:
         admin = broker.admin(None, tls="admin")
         admin.call("createProduct", product="testProduct")
@@ -102,6 +106,58 @@ def test_works(tmp_path, certificates, all_options):
         device.publish("device/testProduct/testDevice0/x", b"x")
         heard = device.wait_message(lambda m: m.topic.startswith("device/"))
         assert heard.topic == "device/testProduct/testDevice0/x"
+    finally:
+        broker.close()
+
+
+@pytest.mark.parametrize("all_options", [False, True])
+def test_works(tmp_path, certificates, all_options):
+    check_it_works(FromTemplate(tmp_path, certificates, all_options))
+
+
+@pytest.mark.skipif(not IS_2_1, reason="of Mosquitto 2.1: scripts/test --brokers has one")
+def test_works_on_2_1_and_nothing_is_deprecated(tmp_path, certificates):
+    broker = FromTemplate(tmp_path, certificates, False, TEMPLATE_2_1)
+    check_it_works(broker)
+    assert not [line for line in broker.log if "deprecated" in line]
+
+
+def test_2_1_says_the_same_as_2_0():
+    """But for what is plugins there."""
+    lines = {text: {line for line in text.splitlines() if line and not line.startswith("#")}
+             for text in (TEMPLATE, TEMPLATE_2_1)}
+    assert lines[TEMPLATE] - lines[TEMPLATE_2_1] == {"per_listener_settings false", "acl_file @ACL@"}
+    assert lines[TEMPLATE_2_1] - lines[TEMPLATE] == {
+        "plugin @PLUGINS@/mosquitto_acl_file.so", "plugin_opt_acl_file @ACL@"}
+
+
+class FromDebian(harness.Broker):
+    """Debian's own configuration, and our file among what it includes."""
+
+    def make_config(self):
+        text = (CONF / "debian.conf").read_text()
+        here = {"plugin_opt_admins alice": "plugin_opt_admins admin",
+                "plugin_opt_download_url http://fw.example.com:8080":
+                f"plugin_opt_download_url http://127.0.0.1:{self.http_port}",
+                "plugin /usr/lib/mosquitto-ota/mosquitto_ota.so":
+                f"plugin {harness.PLUGIN}\nplugin_opt_db_path {self.db_path}\n"
+                f"plugin_opt_download_listen 127.0.0.1:{self.http_port}\n"
+                "plugin_opt_acl_fallback allow"}
+        for line, instead in here.items():
+            assert f"\n{line}\n" in text
+            text = text.replace(f"\n{line}\n", f"\n{instead}\n")
+        (self.folder / "conf.d").mkdir()
+        (self.folder / "conf.d" / "00-ota.conf").write_text(text)
+        return (f"user {'root' if os.geteuid() == 0 else 'nobody'}\npersistence false\n"
+                f"log_dest stderr\ninclude_dir {self.folder}/conf.d\n"
+                f"listener {self.port} 127.0.0.1\nallow_anonymous true\n")
+
+
+def test_works_in_debians_broker(tmp_path):
+    broker = FromDebian(tmp_path).start()
+    try:
+        broker.admin().call("createProduct", product="p")
+        assert broker.device("p", "d").report_version("0.0.1")["result_code"] == 0
     finally:
         broker.close()
 
