@@ -31,8 +31,9 @@ def check_file(ota):
     assert rows(ota, "PRAGMA foreign_key_check") == []
 
 
-def fill(ota, admin):
-    """A bit of everything: by every changing command and every report. Nobody stays connected."""
+def fill(ota, admin, image=os.urandom):
+    """A bit of everything: by every changing command and every report. Nobody stays connected.
+    image(size) gives a firmware file's content."""
     bulk(
         admin,
         [{"command": "createProduct", "product": p, "description": p * 2} for p in ("p", "q", "r")],
@@ -40,7 +41,7 @@ def fill(ota, admin):
     admin.call("updateProduct", product="q", description="\u65e5\u672c\u8a9e <b> \U0001f680")
     admin.call("deleteProduct", product="r")
     for version, more in (("1", {}), ("2", {"order": 50}), ("3", {"description": "third"})):
-        admin.add_firmware("p", version, os.urandom(70_000), **more)
+        admin.add_firmware("p", version, image(70_000), **more)
     admin.add_firmware("q", "x", b"abc", filename="\u00e9.bin")
     admin.add_firmware("q", "y")
     admin.call("deleteFirmware", product="q", version="y")
