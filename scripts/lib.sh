@@ -12,7 +12,7 @@ PYTHON=/usr/bin/python3
 PACKAGES_BUILD=(gcc libc6-dev cmake ninja-build pkg-config mosquitto-dev libmosquitto-dev
     libjansson-dev libsqlite3-dev libssl-dev libmicrohttpd-dev libcurl4-openssl-dev)
 PACKAGES_RUN=(mosquitto openssl)
-PACKAGES_TEST=(clang clang-format clang-tidy groff-base libcmocka-dev mosquitto-clients
+PACKAGES_TEST=(clang clang-format clang-tidy groff-base libcmocka-dev mosquitto-clients nginx-light
     python3 python3-pytest python3-pytest-xdist python3-paho-mqtt)
 # libFuzzer and clang's sanitizers; its name has clang's version, which is installed by then.
 package_of_fuzzer() { printf 'libclang-rt-%s-dev' "$(clang -dumpversion | cut -d. -f1)"; }
@@ -20,6 +20,7 @@ package_of_fuzzer() { printf 'libclang-rt-%s-dev' "$(clang -dumpversion | cut -d
 PACKAGES_CONSOLE=(chromium mosquitto-clients)
 command -v node >/dev/null || PACKAGES_CONSOLE+=(nodejs)
 command -v npm >/dev/null || PACKAGES_CONSOLE+=(npm)
+PACKAGES_PACKAGE=(dpkg-dev file)
 PACKAGES_BENCH=(valgrind nginx-light python3 python3-paho-mqtt)
 
 if [[ -t 1 ]]; then
@@ -80,7 +81,7 @@ need_localhost() {
 build_preset() {
     local preset=$1 tests=OFF
     shift
-    [[ $preset != fuzz ]] && have_package libcmocka-dev && tests=ON
+    [[ $preset != fuzz && $preset != package ]] && have_package libcmocka-dev && tests=ON
     (cd "$OTA_ROOT" &&
         cmake --preset "$preset" -DOTA_TESTS=$tests --log-level=WARNING >/dev/null &&
         cmake --build --preset "$preset" "$@")

@@ -186,5 +186,5 @@ def test_install_puts_everything_where_it_is_looked_for(tmp_path):
     subprocess.run(["cmake", "--install", BUILD, "--prefix", tmp_path], check=True,
                    stdout=subprocess.PIPE, timeout=60)
     placed = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
-    assert {"bin/otactl", "bin/otasim", "share/man/man1/otactl.1", "share/man/man1/otasim.1",
-            "share/bash-completion/completions/otactl"} <= placed
+    assert {"bin/otactl", "bin/otasim", "lib/mosquitto-ota/mosquitto_ota.so", "share/man/man1/otactl.1",
+            "share/man/man1/otasim.1", "share/bash-completion/completions/otactl"} <= placed
