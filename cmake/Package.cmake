@@ -44,7 +44,7 @@ install(FILES "${doc}/changelog.Debian.gz" "${doc}/changelog.gz" "${doc}/copyrig
         DESTINATION "${place}")
 install(FILES ${pages} DESTINATION "${place}/docs")
 install(FILES conf/debian.conf conf/mosquitto.conf.in conf/mosquitto-2.1.conf.in conf/acl
-        docs/alerts.yml DESTINATION "${place}/examples")
+        conf/nginx.conf.in docs/alerts.yml DESTINATION "${place}/examples")
 install(PROGRAMS conf/make-certs DESTINATION "${place}/examples")
 
 include(CPack)
