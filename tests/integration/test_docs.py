@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The documents lead where they say, and their pictures are there, small, and shown."""
 import re
+import subprocess
 
 import pytest
 
@@ -46,3 +47,14 @@ def test_each_picture_is_small_and_shown():
 def test_each_document_is_in_the_readmes_list():
     listed = {(harness.ROOT / link).resolve() for link in links(harness.ROOT / "README.md")}
     assert set((harness.ROOT / "docs").glob("*.md")) <= listed
+
+
+def test_the_version_stands_in_one_place():
+    """CMakeLists.txt; the tools have it from there, and the changelog tells of it first."""
+    lists = (harness.ROOT / "CMakeLists.txt").read_text()
+    version = re.search(r"^project\(mosquitto-ota VERSION (\d+\.\d+\.\d+) ", lists, re.MULTILINE)[1]
+    first = re.search(r"^## (.*)$", (harness.ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[1]
+    assert re.fullmatch(re.escape(version) + r", (unreleased|\d{4}-\d\d-\d\d)", first)
+    for command in ([harness.OTACTL, "--version"], [harness.OTASIM, "--help"]):
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert version in said.splitlines()[0]
