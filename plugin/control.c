@@ -568,14 +568,19 @@ static int64_t next_turn(const struct ota_control *control)
     return when;
 }
 
-void ota_control_tick(struct ota_control *control)
+void ota_control_work(struct ota_control *control, int64_t ms)
 {
-    int64_t end = ota_now_mono() + OTA_TICK_MS;
+    int64_t end = ota_now_mono() + ms;
     size_t again = 0; /* messages in a row that have done their share of this tick */
     while (control->first != NULL && again < control->count && ota_now_mono() < end) {
         again = step(control, end) ? 0 : again + 1;
     }
     ota_core_wake(control->around->core, next_turn(control));
+}
+
+void ota_control_tick(struct ota_control *control)
+{
+    ota_control_work(control, OTA_TICK_MS);
 }
 
 static struct message *new_message(const struct ota_asker *asker, const void *payload, size_t len)

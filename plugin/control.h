@@ -101,7 +101,8 @@ void ota_control_receive(struct ota_control *control, const struct mosquitto *cl
 /* The client is gone: its answers go nowhere, since its client id may be another's by then. */
 void ota_control_forget(struct ota_control *control, const struct mosquitto *client);
 
-/* Works the queue off for a few milliseconds. */
+/* Works the queue off for so many milliseconds; the tick does it for OTA_TICK_MS. */
+void ota_control_work(struct ota_control *control, int64_t ms);
 void ota_control_tick(struct ota_control *control);
 
 /* Of each tick for what was asked: commands, and blocks of firmware. */

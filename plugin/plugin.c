@@ -23,14 +23,22 @@
 /* MOSQ_ERR_PLUGIN_IGNORE of 2.1: as if not registered. 2.0 doesn't know it. */
 #define OTA_ERR_PLUGIN_IGNORE 32
 
+/* Of 2.1, with a mosquitto_evt_disconnect by another name: where the session stays. */
+#define OTA_EVT_CLIENT_OFFLINE 28
+
+/* So long commands may take in a loop of 2.1, beside what the tick is allowed. */
+#define OTA_AT_ONCE_US 2000
+
 #define OTA_SHADOW_WARNING_MS 60000
 #define OTA_NO_TICK_MS        5000
 
 struct plugin {
     mosquitto_plugin_id_t *id;
     struct ota_service service;
+    bool is_2_1;
     int foreign;                        /* what ACL_CHECK answers for topics of others */
     int deferred;                       /* what BASIC_AUTH and PSK_KEY answer for other clients */
+    int64_t worked_us;                  /* on commands in this loop, before its tick */
     const struct mosquitto *acl_passed; /* whose publish we let in just now: MESSAGE comes next */
     const struct mosquitto *gone;       /* who disconnected in this loop: what follows is a will */
 };
@@ -217,6 +225,18 @@ static void check_ticks(const struct plugin *plugin)
     }
 }
 
+/* 2.1 ticks before it waits, for up to 100 ms, and sends only after that: so what can be answered
+ * is answered before the tick. */
+static void answer_at_once(struct plugin *plugin)
+{
+    if (!plugin->is_2_1 || plugin->worked_us >= OTA_AT_ONCE_US) {
+        return;
+    }
+    int64_t began = ota_now_us();
+    ota_control_work(plugin->service.control, OTA_AT_ONCE_US / 1000);
+    plugin->worked_us += ota_now_us() - began;
+}
+
 /* Never anything but success: another code would disconnect the admin. */
 static int on_control(int kind, void *data, void *userdata)
 {
@@ -234,6 +254,7 @@ static int on_control(int kind, void *data, void *userdata)
         check_ticks(plugin);
         ota_control_receive(service->control, event->client, role, event->payload,
                             event->payloadlen);
+        answer_at_once(plugin);
     }
     return MOSQ_ERR_SUCCESS;
 }
@@ -254,11 +275,17 @@ static int on_disconnect(int kind, void *data, void *userdata)
 
 static int on_tick(int kind, void *data, void *userdata)
 {
+    struct mosquitto_evt_tick *event = data;
     struct plugin *plugin = userdata;
     (void)kind;
-    (void)data;
+    if (plugin->is_2_1) {
+        /* It reckons the next tick from now, by the wall clock: set back by an hour, it would wait
+         * for an hour. So the next one is due since 1970. */
+        event->next_s = -event->now_s;
+    }
     plugin->gone = NULL;
     plugin->acl_passed = NULL;
+    plugin->worked_us = 0;
     ota_service_tick(&plugin->service);
     return MOSQ_ERR_SUCCESS;
 }
@@ -269,7 +296,8 @@ static int on_reload(int kind, void *data, void *userdata)
     (void)kind;
     (void)data;
     ota_service_reload(&plugin->service);
-    return MOSQ_ERR_PLUGIN_DEFER; /* 2.0 asks no further plugin after another answer */
+    /* 2.0 asks no further plugin after another answer; 2.1 ends the broker after this one */
+    return plugin->is_2_1 ? MOSQ_ERR_SUCCESS : MOSQ_ERR_PLUGIN_DEFER;
 }
 
 /* --- log-in of devices ------------------------------------------------------------------------ */
@@ -310,27 +338,38 @@ static int on_psk_key(int kind, void *data, void *userdata)
                                          event->identity, event->key, (size_t)event->max_key_len));
 }
 
+enum wanted { ALWAYS, SINCE_2_1, WITH_DEVICE_AUTH };
+
 /* One row an event: registers, and walked backwards unregisters. Who may log in changes already
  * when the last two are registered: so they are only where they are wanted. */
 static const struct {
     int event;
     MOSQ_FUNC_generic_callback callback;
     const char *data;
-    bool of_device_auth;
+    enum wanted wanted;
 } events[] = {
-    {MOSQ_EVT_ACL_CHECK, on_acl_check, NULL, false},
-    {MOSQ_EVT_MESSAGE, on_message, NULL, false},
-    {MOSQ_EVT_CONTROL, on_control, OTA_CONTROL_TOPIC, false},
-    {MOSQ_EVT_DISCONNECT, on_disconnect, NULL, false},
-    {MOSQ_EVT_TICK, on_tick, NULL, false},
-    {MOSQ_EVT_RELOAD, on_reload, NULL, false},
-    {MOSQ_EVT_BASIC_AUTH, on_basic_auth, NULL, true},
-    {MOSQ_EVT_PSK_KEY, on_psk_key, NULL, true},
+    {MOSQ_EVT_ACL_CHECK, on_acl_check, NULL, ALWAYS},
+    {MOSQ_EVT_MESSAGE, on_message, NULL, ALWAYS},
+    {MOSQ_EVT_CONTROL, on_control, OTA_CONTROL_TOPIC, ALWAYS},
+    {MOSQ_EVT_DISCONNECT, on_disconnect, NULL, ALWAYS},
+    {OTA_EVT_CLIENT_OFFLINE, on_disconnect, NULL, SINCE_2_1},
+    {MOSQ_EVT_TICK, on_tick, NULL, ALWAYS},
+    {MOSQ_EVT_RELOAD, on_reload, NULL, ALWAYS},
+    {MOSQ_EVT_BASIC_AUTH, on_basic_auth, NULL, WITH_DEVICE_AUTH},
+    {MOSQ_EVT_PSK_KEY, on_psk_key, NULL, WITH_DEVICE_AUTH},
 };
 
 static bool is_wanted(const struct plugin *plugin, size_t row)
 {
-    return !events[row].of_device_auth || plugin->service.around.device_auth != NULL;
+    switch (events[row].wanted) {
+    case SINCE_2_1:
+        return plugin->is_2_1;
+    case WITH_DEVICE_AUTH:
+        return plugin->service.around.device_auth != NULL;
+    case ALWAYS:
+        break;
+    }
+    return true;
 }
 
 static void unregister(struct plugin *plugin, size_t count)
@@ -417,6 +456,19 @@ static void look_around(struct plugin *plugin)
     }
 }
 
+/* Tells 2.1 who we are, for its log and $SYS; 2.0 has no such function, and one .so is for both. */
+static bool introduce(mosquitto_plugin_id_t *identifier)
+{
+    int (*set_info)(mosquitto_plugin_id_t *, const char *, const char *);
+    void *found = dlsym(RTLD_DEFAULT, "mosquitto_plugin_set_info");
+    if (found == NULL) {
+        return false;
+    }
+    memcpy(&set_info, &found, sizeof set_info);
+    (void)set_info(identifier, "mosquitto-ota", OTA_VERSION);
+    return true;
+}
+
 OTA_EXPORT int mosquitto_plugin_version(int count, const int *versions)
 {
     for (int i = 0; i < count; i++) {
@@ -432,15 +484,15 @@ OTA_EXPORT int mosquitto_plugin_init(mosquitto_plugin_id_t *identifier, void **u
 {
     struct ota_options read = {0};
     struct ota_error error = {0};
-    bool is_2_1 = dlsym(RTLD_DEFAULT, "mosquitto_plugin_set_info") != NULL;
     ota_broker_thread_is_this();
     struct plugin *plugin = calloc(1, sizeof *plugin);
     if (plugin == NULL) {
         return MOSQ_ERR_NOMEM;
     }
     plugin->id = identifier;
+    plugin->is_2_1 = introduce(identifier);
     enum ota_err err = read_options(options, option_count, &read, &error);
-    if (err == OTA_OK && !is_2_1) {
+    if (err == OTA_OK && !plugin->is_2_1) {
         err = check_logins(&read, &error);
         if (err != OTA_OK) {
             ota_options_free(&read);
@@ -448,12 +500,12 @@ OTA_EXPORT int mosquitto_plugin_init(mosquitto_plugin_id_t *identifier, void **u
     }
     if (err == OTA_OK) {
         bool allow = read.acl_fallback != NULL && strcmp(read.acl_fallback, "allow") == 0;
-        plugin->foreign = is_2_1  ? OTA_ERR_PLUGIN_IGNORE
-                          : allow ? MOSQ_ERR_SUCCESS
-                                  : MOSQ_ERR_PLUGIN_DEFER;
-        plugin->deferred = is_2_1 ? OTA_ERR_PLUGIN_IGNORE : MOSQ_ERR_PLUGIN_DEFER;
-        err = ota_service_start(&plugin->service, &read, is_2_1 ? "2.1" : "2.0", &error);
-        if (err == OTA_OK && allow && !is_2_1) {
+        plugin->foreign = plugin->is_2_1 ? OTA_ERR_PLUGIN_IGNORE
+                          : allow        ? MOSQ_ERR_SUCCESS
+                                         : MOSQ_ERR_PLUGIN_DEFER;
+        plugin->deferred = plugin->is_2_1 ? OTA_ERR_PLUGIN_IGNORE : MOSQ_ERR_PLUGIN_DEFER;
+        err = ota_service_start(&plugin->service, &read, plugin->is_2_1 ? "2.1" : "2.0", &error);
+        if (err == OTA_OK && allow && !plugin->is_2_1) {
             ota_log(OTA_LOG_NOTICE, "acl_fallback is allow: an acl_file, and plugins after this "
                                     "one, are not asked about other topics");
         }

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import os
+import select
 import socket
 import threading
 import time
@@ -139,9 +140,26 @@ class Client:
         self.wait_for(back, timeout, "connection")
 
     def disconnect(self):
+        """Returns when the broker has ended the connection, too: it knows then that we are gone."""
+        line = os.dup(self.mqtt.socket().fileno()) if self.mqtt.socket() else None
         self.mqtt.disconnect()
         self.wait_for(lambda: not self.connected, what="end of connection")
         self.mqtt.loop_stop()
+        if line is not None:
+            self._wait_hang_up(line)
+
+    def _wait_hang_up(self, line):
+        """Reads what is still on its way, until the broker's end, and closes the descriptor."""
+        deadline = time.monotonic() + TIMEOUT
+        try:
+            with contextlib.suppress(ConnectionError):
+                while True:
+                    ready, _, _ = select.select([line], [], [], max(0, deadline - time.monotonic()))
+                    assert ready, f"{self.client_id}: the broker doesn't hang up"
+                    if not os.read(line, 65536):
+                        return
+        finally:
+            os.close(line)
 
     def drop(self):
         """The connection breaks: no DISCONNECT packet, the will goes out."""

@@ -364,7 +364,8 @@ def test_console_dir(consoles, tmp_path):
     for path in ("/../outside.html", "/js/../../outside.html", "/.hidden.js", "/notes.txt", "/js",
                  "/js/", "//etc/passwd", "/%2e%2e/outside.html", "/index.html%00.js",
                  "/./index.html", f"/{tmp_path}/outside.html"):
-        assert console.get(path).status == 404, path
+        # a newer libmicrohttpd refuses a %00 itself
+        assert console.get(path).status in (404, *[400] * ("%00" in path)), path
 
 
 # --- commands

@@ -943,7 +943,7 @@ def test_vendor_byte_for_byte(plain, server, files, otasim):
         (other % "done", 1),
     ]
     assert "exited" in sim.names()
-    plain.wait_log(r"as sensorhall-1 \(p2, c1, k120")
+    plain.wait_log(r"as sensorhall-1 \(p[24], c1, k120")
     plain.wait_log(r"\$ota/update/sensor/hall-1 \(QoS 1\)")
 
 
