@@ -104,7 +104,7 @@ def check_it_works(broker, name="testProduct/testDevice0"):
         if IS_2_1 and "/" in name:
             return  # %u is one level there
         # An ordinary topic: its own subtree and no other.
-        device = broker.device("testProduct", "testDevice0", tls=name)
+        device = broker.device("testProduct", "testDevice0", tls=name, client_id="ordinary")
         device.subscribe("device/#")
         device.publish("device/other/x", b"x")
         device.publish(f"device/{name}/x", b"x")
