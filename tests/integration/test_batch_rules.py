@@ -332,7 +332,7 @@ def test_an_override_is_no_failure(place):
     new = place.create(override=True)
     place.wait(old, "finished", cancelled=2)
     place.wait(new, "running", message_sent=2)
-    assert set(place.crowd.cancels()) == {"m0", "m1"}
+    place.crowd.wait_for(lambda: set(place.crowd.cancels()) == {"m0", "m1"}, what="both cancels")
 
 
 def test_a_hold_while_it_waits(place):
