@@ -74,7 +74,7 @@ static void on_message(struct mosquitto *mosq, void *data, const struct mosquitt
     struct ota_topic topic = ota_topic_parse(&service->ota.access, message->topic);
     if (topic.kind == OTA_TOPIC_REPORT && topic.product != NULL &&
         ota_intake_report(&service->ota.intake, mosq, &topic, message->payload,
-                          (size_t)message->payloadlen) == OTA_INTAKE_NOT_COMMITTED) {
+                          (size_t)message->payloadlen, message->qos) == OTA_INTAKE_NOT_COMMITTED) {
         fprintf(stderr, "a report wasn't committed\n");
         exit(1);
     }

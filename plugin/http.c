@@ -210,6 +210,12 @@ static bool reply_to_head(struct peer *peer, const struct ota_grant *grant)
                  grant, &all);
 }
 
+static void on_image(struct ota_image_wait *wait)
+{
+    struct peer *peer = (struct peer *)((char *)wait - offsetof(struct peer, wait));
+    ota_server_take_up(&peer->visitor);
+}
+
 /* Puts the request aside until the image is in memory; then the server calls on_request again.
  * Putting aside comes first: the image may be there before ota_images_await returns. */
 static void wait_for(struct peer *peer, const struct ota_grant *grant)
@@ -217,14 +223,8 @@ static void wait_for(struct peer *peer, const struct ota_grant *grant)
     struct ota_http *http = http_of(peer);
 
     ota_server_put_aside(&peer->visitor);
-    ota_images_await(http->images, grant->image, grant->size, &peer->wait);
+    ota_images_await(http->images, grant->image, grant->size, on_image, &peer->wait);
     ota_worker_wake(&http->loader);
-}
-
-static void on_image(struct ota_image_wait *wait)
-{
-    struct peer *peer = (struct peer *)((char *)wait - offsetof(struct peer, wait));
-    ota_server_take_up(&peer->visitor);
 }
 
 static bool reply_to_get(struct peer *peer, const struct ota_grant *grant)
@@ -357,7 +357,7 @@ static enum ota_err build(struct ota_http *http, const struct ota_http_config *c
 {
     enum ota_err err = ota_reader_open(config->db_path, &http->reader, error);
     if (err == OTA_OK) {
-        err = ota_images_open(http->reader, on_image, &http->images, error);
+        err = ota_images_open(http->reader, &http->images, error);
     }
     if (err == OTA_OK) {
         err = ota_worker_start(&http->loader, OTA_HTTP_TRIM_MS, load, http, error);
@@ -403,6 +403,16 @@ void ota_http_stop(struct ota_http *http)
 int ota_http_port(const struct ota_http *http)
 {
     return http->port;
+}
+
+struct ota_images *ota_http_images(struct ota_http *http)
+{
+    return http->images;
+}
+
+struct ota_worker *ota_http_loader(struct ota_http *http)
+{
+    return &http->loader;
 }
 
 void ota_http_cut(struct ota_http *http, int64_t task_id)

@@ -20,6 +20,8 @@
 #define OTA_HTTP_PER_TASK 16
 
 struct ota_http;
+struct ota_images;
+struct ota_worker;
 
 struct ota_http_config {
     const char *listen;   /* "0.0.0.0:8080", "[::]:8080", port 0 picks one (tests) */
@@ -45,6 +47,11 @@ OTA_CHECKED enum ota_err ota_http_start(const struct ota_http_config *config,
 
 /* Closes all connections, joins the threads; NULL is fine. */
 void ota_http_stop(struct ota_http *http);
+
+/* The hot images, and the thread that loads those which are waited for once it is woken: in-band
+ * downloads share them. Until ota_http_stop. */
+struct ota_images *ota_http_images(struct ota_http *http);
+struct ota_worker *ota_http_loader(struct ota_http *http);
 
 /* The port that it listens on, for tests. */
 int ota_http_port(const struct ota_http *http);

@@ -14,15 +14,14 @@ STAILQ_HEAD(wait_list, ota_image_wait);
 struct ota_images {
     pthread_mutex_t lock;
     struct ota_reader *reader;
-    ota_image_wake_fn wake;
     struct image_list list; /* the last used first */
     struct wait_list waiting;
     int64_t idle_bytes;
     bool stopped;
 };
 
-enum ota_err ota_images_open(struct ota_reader *reader, ota_image_wake_fn wake,
-                             struct ota_images **images, struct ota_error *error)
+enum ota_err ota_images_open(struct ota_reader *reader, struct ota_images **images,
+                             struct ota_error *error)
 {
     struct ota_images *opened = calloc(1, sizeof *opened);
     if (opened == NULL) {
@@ -30,7 +29,6 @@ enum ota_err ota_images_open(struct ota_reader *reader, ota_image_wake_fn wake,
     }
     pthread_mutex_init(&opened->lock, NULL);
     opened->reader = reader;
-    opened->wake = wake;
     TAILQ_INIT(&opened->list);
     STAILQ_INIT(&opened->waiting);
     *images = opened;
@@ -102,19 +100,19 @@ void ota_images_drop(struct ota_images *images, struct ota_image *image, int64_t
     pthread_mutex_unlock(&images->lock);
 }
 
-static void wake(struct ota_images *images, struct ota_image_wait *wait, enum ota_err err)
+static void wake_with(struct ota_image_wait *wait, enum ota_err err)
 {
     wait->err = err;
-    images->wake(wait);
+    wait->wake(wait);
 }
 
-void ota_images_await(struct ota_images *images, int64_t id, int64_t size,
+void ota_images_await(struct ota_images *images, int64_t id, int64_t size, ota_image_wake_fn wake,
                       struct ota_image_wait *wait)
 {
-    *wait = (struct ota_image_wait){.image = id, .size = size};
+    *wait = (struct ota_image_wait){.image = id, .size = size, .wake = wake};
     pthread_mutex_lock(&images->lock);
     if (images->stopped) {
-        wake(images, wait, OTA_UNAVAILABLE);
+        wake_with(wait, OTA_UNAVAILABLE);
     } else {
         STAILQ_INSERT_TAIL(&images->waiting, wait, entry);
     }
@@ -180,7 +178,7 @@ static void wake_all_of(struct ota_images *images, int64_t id, enum ota_err err)
     while ((wait = STAILQ_FIRST(&images->waiting)) != NULL) {
         STAILQ_REMOVE_HEAD(&images->waiting, entry);
         if (wait->image == id) {
-            wake(images, wait, err);
+            wake_with(wait, err);
         } else {
             STAILQ_INSERT_TAIL(&others, wait, entry);
         }
@@ -231,17 +229,27 @@ static struct ota_image *victim(struct ota_images *images, int64_t now)
     return NULL;
 }
 
+/* Takes the one to forget out, where there are too many; or NULL. */
+static struct ota_image *take_victim(struct ota_images *images, int64_t now)
+{
+    pthread_mutex_lock(&images->lock);
+    struct ota_image *image = images->idle_bytes > OTA_IMAGES_IDLE_MAX ? victim(images, now) : NULL;
+    if (image != NULL) {
+        TAILQ_REMOVE(&images->list, image, entry);
+        images->idle_bytes -= image->size;
+    }
+    pthread_mutex_unlock(&images->lock);
+    return image;
+}
+
+/* Unmapping takes milliseconds, and the broker's thread may want the lock: not under it. */
 void ota_images_trim(struct ota_images *images, int64_t now)
 {
     struct ota_image *image;
 
-    pthread_mutex_lock(&images->lock);
-    while (images->idle_bytes > OTA_IMAGES_IDLE_MAX && (image = victim(images, now)) != NULL) {
-        TAILQ_REMOVE(&images->list, image, entry);
-        images->idle_bytes -= image->size;
+    while ((image = take_victim(images, now)) != NULL) {
         image_free(image);
     }
-    pthread_mutex_unlock(&images->lock);
 }
 
 void ota_images_stop(struct ota_images *images)
@@ -252,7 +260,7 @@ void ota_images_stop(struct ota_images *images)
     images->stopped = true;
     while ((wait = STAILQ_FIRST(&images->waiting)) != NULL) {
         STAILQ_REMOVE_HEAD(&images->waiting, entry);
-        wake(images, wait, OTA_UNAVAILABLE);
+        wake_with(wait, OTA_UNAVAILABLE);
     }
     pthread_mutex_unlock(&images->lock);
 }

@@ -31,20 +31,23 @@ struct ota_image {
     int64_t used_at;
 };
 
+struct ota_image_wait;
+
+/* Called once for each ota_images_await, under the cache's lock, from any thread. */
+typedef void (*ota_image_wake_fn)(struct ota_image_wait *wait);
+
 /* One who waits: embedded in what the caller keeps for a request. */
 struct ota_image_wait {
     STAILQ_ENTRY(ota_image_wait) entry;
     int64_t image;
     int64_t size;
+    ota_image_wake_fn wake;
     enum ota_err err; /* how it ended, once woken */
 };
 
-/* Called once for each ota_images_await, under the cache's lock, from any thread. */
-typedef void (*ota_image_wake_fn)(struct ota_image_wait *wait);
-
 /* The reader stays the caller's. */
-OTA_CHECKED enum ota_err ota_images_open(struct ota_reader *reader, ota_image_wake_fn wake,
-                                         struct ota_images **images, struct ota_error *error);
+OTA_CHECKED enum ota_err ota_images_open(struct ota_reader *reader, struct ota_images **images,
+                                         struct ota_error *error);
 /* Nobody waits and no image is in use any more; NULL is fine. */
 void ota_images_close(struct ota_images *images);
 
@@ -53,7 +56,7 @@ struct ota_image *ota_images_take(struct ota_images *images, int64_t id, int64_t
 void ota_images_drop(struct ota_images *images, struct ota_image *image, int64_t now);
 
 /* Queues for the image; it may be woken before this returns. */
-void ota_images_await(struct ota_images *images, int64_t id, int64_t size,
+void ota_images_await(struct ota_images *images, int64_t id, int64_t size, ota_image_wake_fn wake,
                       struct ota_image_wait *wait);
 
 /* Loads the image that is waited for longest and wakes all who wait for it; false: nobody waits.

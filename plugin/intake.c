@@ -51,7 +51,7 @@ void ota_intake_refuse(struct ota_intake *intake, const struct mosquitto *client
 {
     intake->refused[reason]++;
     int64_t now = ota_now_mono();
-    if (reason == OTA_REFUSED_NO_TASK ||
+    if (reason == OTA_REFUSED_NO_TASK || reason == OTA_REFUSED_NO_NOTICE ||
         (intake->logged_at[reason] != 0 && now - intake->logged_at[reason] < OTA_LOG_EVERY_MS)) {
         return;
     }
@@ -128,7 +128,7 @@ static enum ota_err settle(struct ota_core *core, struct ota_device *device,
                                       .percent = report->percent,
                                       .code = report->code,
                                       .service_now = core->service_ms};
-    if (report->is_version) {
+    if (report->says == OTA_SAYS_VERSION) {
         event.kind = is_target ? OTA_EV_VERSION_TARGET : OTA_EV_VERSION_OTHER;
     } else if (!is_target) {
         return OTA_OK;
@@ -148,11 +148,11 @@ static enum ota_err tell_tasks(struct ota_core *core, struct ota_device *device,
 {
     *mattered = false;
     if (is_target_of(device->task, report->version)) {
-        struct ota_upgrade_event event = {.kind = report->is_version ? OTA_EV_VERSION_TARGET
-                                                                     : report->kind,
-                                          .percent = report->percent,
-                                          .code = report->code,
-                                          .service_now = core->service_ms};
+        struct ota_upgrade_event event = {
+            .kind = report->says == OTA_SAYS_VERSION ? OTA_EV_VERSION_TARGET : report->kind,
+            .percent = report->percent,
+            .code = report->code,
+            .service_now = core->service_ms};
         bool changed;
         *mattered = true;
         return ota_tasks_apply(core, device->task, &event,
@@ -212,7 +212,7 @@ static enum ota_err register_device(struct ota_intake *intake, const struct mosq
     struct ota_core *core = intake->core;
     struct ota_device_row row = {.product_id = product->id, .created_at = ota_now_unix()};
     (void)snprintf(row.name, sizeof row.name, "%.*s", (int)topic->device_len, topic->device);
-    if (report->is_version) {
+    if (report->says == OTA_SAYS_VERSION) {
         memcpy(row.version, report->version, sizeof row.version);
     }
     if (!ota_presence_prepare(core, client)) { /* it must not be stored and then be refused */
@@ -280,7 +280,7 @@ static enum ota_intake_verdict not_committed(struct ota_intake *intake,
 static bool is_change(const struct ota_core *core, const struct ota_device *device,
                       const struct ota_report *report)
 {
-    if (report->is_version) {
+    if (report->says == OTA_SAYS_VERSION) {
         return device->version == NULL || strcmp(device->version->text, report->version) != 0;
     }
     if (!is_target_of(device->task, report->version)) {
@@ -307,8 +307,8 @@ static enum ota_intake_verdict too_often(struct ota_intake *intake, const struct
 
 static enum ota_report_kind kind_of(const struct ota_report *report)
 {
-    if (report->is_version) {
-        return OTA_REPORT_VERSION;
+    if (report->says != OTA_SAYS_PROGRESS) {
+        return report->says == OTA_SAYS_VERSION ? OTA_REPORT_VERSION : OTA_REPORT_UPDATE;
     }
     switch (report->kind) {
     case OTA_EV_BURNING:
@@ -322,15 +322,99 @@ static enum ota_report_kind kind_of(const struct ota_report *report)
     }
 }
 
+/* What it says goes to whom it is for. */
+static enum ota_err take(struct ota_core *core, struct ota_device *device,
+                         const struct ota_report *report, enum ota_refusal *refusal,
+                         struct ota_error *error)
+{
+    bool mattered = true;
+    enum ota_err err = OTA_OK;
+    switch (report->says) {
+    case OTA_SAYS_VERSION:
+        return take_version(core, device, report, error);
+    case OTA_ASKS_UPDATE:
+        if (device->task == NULL) {
+            *refusal = OTA_REFUSED_NO_NOTICE;
+        } else {
+            ota_tasks_asked_notice(core, device->task);
+        }
+        break;
+    case OTA_SAYS_PROGRESS:
+        err = tell_tasks(core, device, report, &mattered, error);
+        *refusal = mattered ? *refusal : OTA_REFUSED_NO_TASK;
+        break;
+    case OTA_ASKS_BLOCK: /* take_block's */
+    case OTA_SAYS_NOTHING:
+        break;
+    }
+    return err;
+}
+
+/* Has a rate of its own: a device may need hundreds of them for one file. */
+static void take_block(struct ota_intake *intake, const struct mosquitto *client,
+                       struct ota_device *device, const struct ota_report *report, int qos)
+{
+    intake->by_kind[OTA_REPORT_BLOCK]++;
+    if (intake->inband != NULL) {
+        ota_inband_ask(intake->inband, client, device, &report->block, qos);
+    }
+}
+
+static enum ota_intake_verdict take_from(struct ota_intake *intake, const struct mosquitto *client,
+                                         struct ota_device *device, const struct ota_report *report,
+                                         int qos)
+{
+    struct ota_core *core = intake->core;
+    struct ota_error error = {0};
+    enum ota_refusal refusal = OTA_REFUSAL_COUNT;
+    if (report->says != OTA_ASKS_BLOCK &&
+        !ota_rate_take(&core->settings.report_rate, &device->report_tat, core->mono_now)) {
+        return too_often(intake, client, device, report);
+    }
+    if (!ota_presence_sign(core, client, device, OTA_SIGN_REPORTED)) {
+        (void)ota_error_no_memory(&error);
+        return not_committed(intake, client, &error);
+    }
+    if (report->says == OTA_ASKS_BLOCK) {
+        take_block(intake, client, device, report, qos);
+        return OTA_INTAKE_TAKEN;
+    }
+    if (take(core, device, report, &refusal, &error) != OTA_OK) {
+        return not_committed(intake, client, &error);
+    }
+    intake->by_kind[kind_of(report)]++;
+    if (refusal != OTA_REFUSAL_COUNT) {
+        ota_intake_refuse(intake, client, refusal);
+    }
+    return OTA_INTAKE_TAKEN;
+}
+
+/* Of what is bad, a request for blocks alone is answered (device-protocol.md "Bad input"). */
+static void answer_bad(struct ota_intake *intake, const struct mosquitto *client,
+                       const struct ota_topic *topic)
+{
+    const struct ota_fleet *fleet = &intake->core->fleet;
+    const struct ota_product *product =
+        ota_fleet_product(fleet, topic->product, topic->product_len);
+    struct ota_device *device =
+        product != NULL ? ota_fleet_device(fleet, product, topic->device, topic->device_len) : NULL;
+    if (device != NULL && intake->inband != NULL) {
+        ota_inband_ask_bad(intake->inband, client, device);
+    }
+}
+
 enum ota_intake_verdict ota_intake_report(struct ota_intake *intake, const struct mosquitto *client,
                                           const struct ota_topic *topic, const void *payload,
-                                          size_t len)
+                                          size_t len, int qos)
 {
     intake->reports++;
     struct ota_report report;
     struct ota_device *device = NULL;
     struct ota_error error = {0};
     enum ota_refusal refusal = ota_report_parse(payload, len, &report);
+    if (refusal != OTA_REFUSAL_COUNT && report.says == OTA_ASKS_BLOCK) {
+        answer_bad(intake, client, topic);
+    }
     if (refusal == OTA_REFUSAL_COUNT) {
         refusal = find_device(intake, client, topic, &report, &device, &error);
     }
@@ -342,24 +426,5 @@ enum ota_intake_verdict ota_intake_report(struct ota_intake *intake, const struc
         ota_intake_refuse(intake, client, refusal);
         return OTA_INTAKE_REFUSED;
     }
-    if (!ota_rate_take(&intake->core->settings.report_rate, &device->report_tat,
-                       intake->core->mono_now)) {
-        return too_often(intake, client, device, &report);
-    }
-    if (!ota_presence_sign(intake->core, client, device, OTA_SIGN_REPORTED)) {
-        (void)ota_error_no_memory(&error);
-        return not_committed(intake, client, &error);
-    }
-    bool mattered = true;
-    enum ota_err err = report.is_version
-                           ? take_version(intake->core, device, &report, &error)
-                           : tell_tasks(intake->core, device, &report, &mattered, &error);
-    if (err != OTA_OK) {
-        return not_committed(intake, client, &error);
-    }
-    intake->by_kind[kind_of(&report)]++;
-    if (!mattered) {
-        ota_intake_refuse(intake, client, OTA_REFUSED_NO_TASK);
-    }
-    return OTA_INTAKE_TAKEN;
+    return take_from(intake, client, device, &report, qos);
 }

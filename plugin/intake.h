@@ -9,6 +9,7 @@
 
 #include "access.h"
 #include "core.h"
+#include "inband.h"
 #include "trail.h"
 
 /* X(ENUM, "name in getInfo", "sentence in the log") */
@@ -30,6 +31,7 @@
     X(REGISTRATION_RATE, "registration_rate", "too many new devices in a short time")              \
     X(RATE, "rate", "the device reports too often")                                                \
     X(NO_TASK, "no_task", "the progress belongs to no task that it could change")                  \
+    X(NO_NOTICE, "no_notice", "there is no notice to be sent again")                               \
     X(STORE, "store", "it could not be stored; the device will send again")
 
 enum ota_refusal {
@@ -45,12 +47,15 @@ enum ota_report_kind {
     OTA_REPORT_BURNING,
     OTA_REPORT_DONE,
     OTA_REPORT_FAIL,
+    OTA_REPORT_BLOCK,  /* request_block, also where it is refused */
+    OTA_REPORT_UPDATE, /* request_update */
     OTA_REPORT_KIND_COUNT
 };
 
 struct ota_intake {
     struct ota_core *core;
-    struct ota_trail *trail; /* may be NULL */
+    struct ota_trail *trail;   /* may be NULL */
+    struct ota_inband *inband; /* may be NULL: a request_block is refused without an answer */
     uint64_t reports;
     uint64_t by_kind[OTA_REPORT_KIND_COUNT]; /* those that were taken */
     uint64_t refused[OTA_REFUSAL_COUNT];
@@ -66,13 +71,13 @@ enum ota_intake_verdict {
     OTA_INTAKE_NOT_COMMITTED /* don't acknowledge: the device has to send it again */
 };
 
-/* A report on the topic by a client that is that device. */
+/* A report on the topic by a client that is that device, with the QoS that it came at. */
 enum ota_intake_verdict ota_intake_report(struct ota_intake *intake, const struct mosquitto *client,
                                           const struct ota_topic *topic, const void *payload,
-                                          size_t len);
+                                          size_t len, int qos);
 
 /* Counts, and logs at most once a second a reason, with the client id escaped; NO_TASK, which is
- * everyday, is only counted. */
+ * everyday, is only counted, and so is NO_NOTICE. */
 void ota_intake_refuse(struct ota_intake *intake, const struct mosquitto *client,
                        enum ota_refusal reason);
 
@@ -90,13 +95,22 @@ const char *ota_refusal_name(enum ota_refusal reason);
 /* --- what a report says, for tests and the fuzzer ----------------------------------------------
  */
 
+enum ota_report_says {
+    OTA_SAYS_NOTHING, /* that could be read */
+    OTA_SAYS_VERSION,
+    OTA_SAYS_PROGRESS,
+    OTA_ASKS_BLOCK,
+    OTA_ASKS_UPDATE
+};
+
 struct ota_report {
-    bool is_version; /* report_version; else report_progress */
+    enum ota_report_says says; /* also known where the rest of it is bad */
     enum ota_upgrade_event_kind kind;
     int percent;
     int code;
     char version[OTA_VERSION_MAX + 1];
     char message[512]; /* the device's result_msg, cut */
+    struct ota_block_ask block;
 };
 
 /* OTA_REFUSAL_COUNT where it is good; OTA_REFUSED_STORE where memory is out. */

@@ -109,12 +109,14 @@ static void write_tasks(const struct page *page)
 
 static void write_reports(const struct page *page)
 {
-    static const char *const kinds[OTA_REPORT_KIND_COUNT] = {[OTA_REPORT_VERSION] = "version",
-                                                             [OTA_REPORT_DOWNLOADING] =
-                                                                 "downloading",
-                                                             [OTA_REPORT_BURNING] = "burning",
-                                                             [OTA_REPORT_DONE] = "done",
-                                                             [OTA_REPORT_FAIL] = "fail"};
+    static const char *const kinds[OTA_REPORT_KIND_COUNT] = {
+        [OTA_REPORT_VERSION] = "version",
+        [OTA_REPORT_DOWNLOADING] = "downloading",
+        [OTA_REPORT_BURNING] = "burning",
+        [OTA_REPORT_DONE] = "done",
+        [OTA_REPORT_FAIL] = "fail",
+        [OTA_REPORT_BLOCK] = "request_block",
+        [OTA_REPORT_UPDATE] = "request_update"};
     const struct ota_intake *intake = page->around->intake;
 
     head(page, "reports_total", "counter", "Reports of devices that were taken, by kind.");
@@ -199,6 +201,27 @@ static void write_downloads(const struct page *page)
         stats.connections);
 }
 
+static void write_inband(const struct page *page)
+{
+    const struct ota_inband *inband = page->around->intake->inband;
+
+    if (inband == NULL) {
+        return;
+    }
+    const struct ota_inband_stats *stats = ota_inband_stats(inband);
+    one(page, "block_requests_total", "counter", "Requests for blocks of firmware, in-band.",
+        (double)stats->requests);
+    head(page, "block_refused_total", "counter", "Of these, refused ones, by reason.");
+    for (size_t i = 0; i < OTA_BLOCK_REFUSAL_COUNT; i++) {
+        labelled(page, "block_refused_total", "reason",
+                 ota_block_refusal_name((enum ota_block_refusal)i), stats->refused[i]);
+    }
+    one(page, "block_messages_total", "counter", "Blocks that were sent.", (double)stats->messages);
+    one(page, "block_bytes_total", "counter", "Bytes of these blocks.", (double)stats->bytes);
+    one(page, "blocks_waiting", "gauge", "Devices whose request isn't served to its end.",
+        stats->waiting);
+}
+
 static void write_console(const struct page *page)
 {
     struct ota_console_stats stats;
@@ -274,6 +297,7 @@ bool ota_metrics_text(const struct ota_surroundings *around, char **text, size_t
     write_logins(&page);
     write_batches(&page);
     write_downloads(&page);
+    write_inband(&page);
     write_console(&page);
     write_database(&page);
     if (fclose(page.file) != 0) {

@@ -37,6 +37,8 @@ static const struct row rows[] = {
     {"max_firmware_per_product", NUMBER, AT(max_firmware_per_product), "50", 1, 10000, NULL},
     {"download_listen", TEXT, AT(download_listen), "0.0.0.0:8080", 0, 0, NULL},
     {"download_url", TEXT, AT(download_url), "", 0, 0, NULL},
+    {"block_rate", NUMBER, AT(block_rate), "8388608", 1024, 1073741824, NULL},
+    {"block_rate_total", NUMBER, AT(block_rate_total), "33554432", 1024, 1073741824, NULL},
     {"http_certfile", TEXT, AT(http_certfile), "", 0, 0, NULL},
     {"http_keyfile", TEXT, AT(http_keyfile), "", 0, 0, NULL},
     {"console_listen", TEXT, AT(console_listen), "127.0.0.1:8070", 0, 0, NULL},

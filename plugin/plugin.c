@@ -190,8 +190,8 @@ OTA_SLOW_PATH static int on_dollar_message(struct plugin *plugin,
         return MOSQ_ERR_ACL_DENIED;
     }
     int64_t began = ota_now_us();
-    enum ota_intake_verdict verdict = ota_intake_report(&service->intake, event->client, &topic,
-                                                        event->payload, event->payloadlen);
+    enum ota_intake_verdict verdict = ota_intake_report(
+        &service->intake, event->client, &topic, event->payload, event->payloadlen, event->qos);
     ota_histogram_add(&service->core.counters.reports, ota_now_us() - began);
     switch (verdict) {
     case OTA_INTAKE_TAKEN:
@@ -267,6 +267,7 @@ static int on_disconnect(int kind, void *data, void *userdata)
     struct plugin *plugin = userdata;
     (void)kind;
     plugin->gone = event->client;
+    ota_inband_gone(plugin->service.inband, event->client);
     ota_presence_gone(&plugin->service.core, event->client);
     ota_control_forget(plugin->service.control, event->client);
     ota_device_auth_gone(plugin->service.around.device_auth, event->client);

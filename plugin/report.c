@@ -36,7 +36,7 @@ static bool is_reasonable(const char *text, size_t len)
 }
 
 /* A whole number, or a string of one: vendor devices send "27" and "-4". */
-static bool read_number(const struct ota_part *part, int64_t min, int64_t max, int *number)
+static bool read_whole(const struct ota_part *part, int64_t min, int64_t max, int64_t *number)
 {
     int64_t n = part->integer;
     if (part->kind == OTA_PART_TEXT) {
@@ -55,6 +55,16 @@ static bool read_number(const struct ota_part *part, int64_t min, int64_t max, i
         return false;
     }
     if (n < min || n > max) {
+        return false;
+    }
+    *number = n;
+    return true;
+}
+
+static bool read_number(const struct ota_part *part, int64_t min, int64_t max, int *number)
+{
+    int64_t n;
+    if (!read_whole(part, min, max, &n)) {
         return false;
     }
     *number = (int)n;
@@ -124,18 +134,57 @@ static enum ota_refusal read_progress(const struct ota_report_parts *parts,
     return OTA_REFUSAL_COUNT;
 }
 
+static enum ota_refusal read_block(const struct ota_report_parts *parts,
+                                   struct ota_block_ask *block)
+{
+    if (parts->task.kind == OTA_PART_ABSENT || parts->offset.kind == OTA_PART_ABSENT ||
+        parts->length.kind == OTA_PART_ABSENT) {
+        return OTA_REFUSED_SHAPE;
+    }
+    block->count = 1;
+    bool good = read_whole(&parts->task, 1, INT64_MAX, &block->task) &&
+                read_whole(&parts->offset, 0, INT64_MAX, &block->offset) &&
+                read_number(&parts->length, 1, OTA_BLOCK_LENGTH_MAX, &block->length) &&
+                (parts->count.kind == OTA_PART_ABSENT ||
+                 read_number(&parts->count, 1, OTA_BLOCK_COUNT_MAX, &block->count));
+    return good ? OTA_REFUSAL_COUNT : OTA_REFUSED_NUMBER;
+}
+
+static bool read_kind(const struct ota_part *type, enum ota_report_says *says)
+{
+    static const struct {
+        const char *type;
+        enum ota_report_says says;
+    } types[] = {{"report_version", OTA_SAYS_VERSION},
+                 {"report_progress", OTA_SAYS_PROGRESS},
+                 {"request_block", OTA_ASKS_BLOCK},
+                 {"request_update", OTA_ASKS_UPDATE}};
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        if (is_word(type, types[i].type)) {
+            *says = types[i].says;
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum ota_refusal judge(const struct ota_report_parts *parts, struct ota_report *report)
 {
     *report = (struct ota_report){0};
     if (parts->type.kind != OTA_PART_TEXT) {
         return OTA_REFUSED_SHAPE;
     }
-    report->is_version = is_word(&parts->type, "report_version");
-    if (!report->is_version && !is_word(&parts->type, "report_progress")) {
+    if (!read_kind(&parts->type, &report->says)) {
         return OTA_REFUSED_TYPE;
     }
+    if (report->says == OTA_ASKS_BLOCK) {
+        return read_block(parts, &report->block);
+    }
+    if (report->says == OTA_ASKS_UPDATE) {
+        return OTA_REFUSAL_COUNT;
+    }
     enum ota_refusal refusal = read_version(&parts->version, report);
-    if (refusal != OTA_REFUSAL_COUNT || report->is_version) {
+    if (refusal != OTA_REFUSAL_COUNT || report->says == OTA_SAYS_VERSION) {
         return refusal;
     }
     return read_progress(parts, report);
@@ -158,6 +207,7 @@ static struct ota_part part_of(const json_t *object, const char *key)
 enum ota_refusal ota_report_parse_any(const void *payload, size_t len, struct ota_report *report)
 {
     const char *text = payload != NULL ? payload : "";
+    report->says = OTA_SAYS_NOTHING;
     if (!is_reasonable(text, payload != NULL ? len : 0)) {
         return OTA_REFUSED_NESTED;
     }
@@ -173,7 +223,11 @@ enum ota_refusal ota_report_parse_any(const void *payload, size_t len, struct ot
                                      .state = part_of(progress, "state"),
                                      .percent = part_of(progress, "percent"),
                                      .result_code = part_of(progress, "result_code"),
-                                     .result_msg = part_of(progress, "result_msg")};
+                                     .result_msg = part_of(progress, "result_msg"),
+                                     .task = part_of(root, "task"),
+                                     .offset = part_of(root, "offset"),
+                                     .length = part_of(root, "length"),
+                                     .count = part_of(root, "count")};
     enum ota_refusal refusal = judge(&parts, report);
     json_decref(root);
     return refusal;
@@ -183,6 +237,7 @@ enum ota_refusal ota_report_parse(const void *payload, size_t len, struct ota_re
 {
     struct ota_report_parts parts;
     if (len > OTA_REPORT_MAX) {
+        report->says = OTA_SAYS_NOTHING;
         return OTA_REFUSED_TOO_LARGE;
     }
     if (payload != NULL && ota_report_scan(payload, len, &parts)) {

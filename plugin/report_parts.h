@@ -28,6 +28,10 @@ struct ota_report_parts {
     struct ota_part percent;
     struct ota_part result_code;
     struct ota_part result_msg;
+    struct ota_part task; /* these four: of request_block */
+    struct ota_part offset;
+    struct ota_part length;
+    struct ota_part count;
 };
 
 /*

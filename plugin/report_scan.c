@@ -27,6 +27,10 @@ static const struct {
     {PROGRESS, NOWHERE, "percent", offsetof(struct ota_report_parts, percent)},
     {PROGRESS, NOWHERE, "result_code", offsetof(struct ota_report_parts, result_code)},
     {PROGRESS, NOWHERE, "result_msg", offsetof(struct ota_report_parts, result_msg)},
+    {ROOT, NOWHERE, "task", offsetof(struct ota_report_parts, task)},
+    {ROOT, NOWHERE, "offset", offsetof(struct ota_report_parts, offset)},
+    {ROOT, NOWHERE, "length", offsetof(struct ota_report_parts, length)},
+    {ROOT, NOWHERE, "count", offsetof(struct ota_report_parts, count)},
 };
 
 #define MEMBERS (sizeof members / sizeof members[0])

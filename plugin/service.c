@@ -182,6 +182,19 @@ static enum ota_err start_downloads(struct ota_service *service, struct ota_erro
     return ota_http_start(&config, &service->around.http, error);
 }
 
+static enum ota_err set_up_inband(struct ota_service *service, struct ota_error *error)
+{
+    struct ota_http *http = service->around.http;
+    service->inband = ota_inband_new(
+        &(struct ota_inband_config){.core = &service->core,
+                                    .images = http != NULL ? ota_http_images(http) : NULL,
+                                    .loader = http != NULL ? ota_http_loader(http) : NULL,
+                                    .rate = service->options.block_rate,
+                                    .rate_total = service->options.block_rate_total});
+    service->intake.inband = service->inband;
+    return service->inband != NULL ? OTA_OK : ota_error_no_memory(error);
+}
+
 /* It listens by default, so that a password file is all that it takes; without one nobody could log
  * in, and then nothing listens. */
 static enum ota_err start_console(struct ota_service *service, struct ota_error *error)
@@ -248,6 +261,9 @@ static enum ota_err build(struct ota_service *service, struct ota_error *error)
         err = start_downloads(service, error);
     }
     if (err == OTA_OK) {
+        err = set_up_inband(service, error);
+    }
+    if (err == OTA_OK) {
         err = start_console(service, error);
     }
     if (err != OTA_OK) {
@@ -299,6 +315,8 @@ void ota_service_stop(struct ota_service *service)
 {
     ota_http_stop(service->around.http); /* first: its threads read the database */
     service->around.http = NULL;
+    ota_inband_free(service->inband); /* nobody loads an image for it any more */
+    service->intake.inband = NULL;
     if (service->dispatch.core != NULL) {
         ota_dispatch_finish(&service->dispatch);
     }
@@ -377,6 +395,7 @@ void ota_service_work(struct ota_service *service)
     ota_device_auth_tick(service->around.device_auth);
     ota_trail_tick(service->around.trail);
     ota_dispatch_tick(&service->dispatch);
+    ota_inband_tick(service->inband);
     ota_log_flush();
     ota_core_wake(&service->core, ota_due_when(&service->core));
     ota_histogram_add(&service->core.counters.ticks, ota_now_us() - began);

@@ -21,6 +21,7 @@ struct ota_service {
     struct ota_signature_keys *signing_keys; /* NULL: none */
     struct ota_access access;
     struct ota_intake intake;
+    struct ota_inband *inband;
     struct ota_dispatch dispatch;
     struct ota_surroundings around;
     struct ota_control *control;

@@ -117,6 +117,13 @@ void ota_tasks_reported_version(struct ota_core *core, struct ota_task *task)
     }
 }
 
+/* Also after a progress report, but then once: ota_tasks_repeat_notice. */
+void ota_tasks_asked_notice(struct ota_core *core, struct ota_task *task)
+{
+    task->next_notice = core->mono_now;
+    ota_tasks_plan(core, task);
+}
+
 void ota_tasks_disconnected(struct ota_core *core, struct ota_task *task)
 {
     task->next_notice = 0;
@@ -126,6 +133,7 @@ void ota_tasks_disconnected(struct ota_core *core, struct ota_task *task)
 void ota_tasks_repeat_notice(struct ota_core *core, struct ota_task *task)
 {
     ota_notice_send(core, task);
-    task->next_notice = core->mono_now + core->settings.notice_interval_ms;
+    task->next_notice =
+        task->progress_seen ? 0 : core->mono_now + core->settings.notice_interval_ms;
     ota_tasks_plan(core, task);
 }

@@ -15,6 +15,7 @@ void ota_tasks_plan(struct ota_core *core, struct ota_task *task);
 /* What the rules for notices say at these moments (device-protocol.md "When it is sent"). */
 void ota_tasks_connected(struct ota_core *core, struct ota_task *task);
 void ota_tasks_reported_version(struct ota_core *core, struct ota_task *task);
+void ota_tasks_asked_notice(struct ota_core *core, struct ota_task *task);
 void ota_tasks_disconnected(struct ota_core *core, struct ota_task *task);
 
 /* Sends the notice of the running attempt once more, and plans the next. */

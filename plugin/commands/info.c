@@ -164,6 +164,21 @@ static json_t *downloads_of(struct ota_http *http)
                      stats.active);
 }
 
+static json_t *blocks_of(const struct ota_inband *inband)
+{
+    if (inband == NULL) {
+        return json_null();
+    }
+    const struct ota_inband_stats *stats = ota_inband_stats(inband);
+    uint64_t refused = 0;
+    for (size_t i = 0; i < OTA_BLOCK_REFUSAL_COUNT; i++) {
+        refused += stats->refused[i];
+    }
+    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "requests", (json_int_t)stats->requests,
+                     "refused", (json_int_t)refused, "messages", (json_int_t)stats->messages,
+                     "bytes", (json_int_t)stats->bytes, "waiting", (json_int_t)stats->waiting);
+}
+
 enum ota_err ota_cmd_get_info(struct ota_call *call)
 {
     struct ota_surroundings *around = call->around;
@@ -174,8 +189,8 @@ enum ota_err ota_cmd_get_info(struct ota_call *call)
         return err;
     }
     json_t *info = json_pack(
-        "{s:s, s:i, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:b, s:I, "
-        "s:i, s:I, s:o}",
+        "{s:s, s:i, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:b, "
+        "s:I, s:i, s:I, s:o}",
         "version", OTA_VERSION, "schemaVersion", meta.schema_version, "brokerVersion",
         around->broker_version, "startedAt", (json_int_t)around->started_at, "devices",
         (json_int_t)core->fleet.device_count, "online", (json_int_t)core->fleet.online_count,
@@ -183,8 +198,9 @@ enum ota_err ota_cmd_get_info(struct ota_call *call)
         (json_int_t)ota_store_bytes(core->store), "serviceMs", (json_int_t)core->service_ms,
         "notices", (json_int_t)core->counters.notices, "reports",
         (json_int_t)around->intake->reports, "refusedReports", refusals_of(around->intake),
-        "downloads", downloads_of(around->http), "console", console_of(around->console),
-        "signingKeys", fingerprints_of(core->settings.signing_keys), "requireSignature",
+        "downloads", downloads_of(around->http), "blocks", blocks_of(around->intake->inband),
+        "console", console_of(around->console), "signingKeys",
+        fingerprints_of(core->settings.signing_keys), "requireSignature",
         (int)core->settings.require_signature, "maxFirmwareSize",
         (json_int_t)core->settings.max_firmware_size, "maxFirmwarePerProduct",
         core->settings.max_firmware_per_product, "upgradeTimeoutSeconds",

@@ -199,7 +199,7 @@ static const struct ota_device *act(struct play *play, const json_t *op, const c
             die("a report without a payload");
         }
         (void)ota_intake_report(&play->service.intake, &client->as_broker, &topic, report,
-                                strlen(report));
+                                strlen(report), 1);
         free(report);
     }
     struct ota_device *device = ota_service_device(&play->service, &topic);

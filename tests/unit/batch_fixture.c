@@ -180,7 +180,8 @@ static void say(struct crowd *crowd, int i, const char *payload)
     char text[64];
     (void)snprintf(text, sizeof text, "$ota/report/door/%s", crowd->names[i]);
     struct ota_topic topic = ota_topic_parse(&crowd->access, text);
-    (void)ota_intake_report(&crowd->intake, &crowd->clients[i], &topic, payload, strlen(payload));
+    (void)ota_intake_report(&crowd->intake, &crowd->clients[i], &topic, payload, strlen(payload),
+                            1);
 }
 
 static void say_progress(struct crowd *crowd, int i, const char *state, int code)

@@ -50,7 +50,7 @@ static int set_up(void **state)
     (void)state;
     loads = 0;
     woken = 0;
-    return ota_images_open(NULL, on_wake, &images, &error) == OTA_OK ? 0 : -1;
+    return ota_images_open(NULL, &images, &error) == OTA_OK ? 0 : -1;
 }
 
 static int tear_down(void **state)
@@ -63,7 +63,7 @@ static int tear_down(void **state)
 static void load(int64_t id, int64_t size, int64_t now)
 {
     struct ota_image_wait wait;
-    ota_images_await(images, id, size, &wait);
+    ota_images_await(images, id, size, on_wake, &wait);
     assert_true(ota_images_load(images, now, NULL));
     assert_int_equal(wait.err, OTA_OK);
 }
@@ -86,7 +86,7 @@ static void test_load_once_for_all(void **state)
     assert_null(ota_images_take(images, 1, 0));
     assert_false(ota_images_load(images, 0, &error));
     for (int i = 0; i < 5; i++) {
-        ota_images_await(images, i == 2 ? 2 : 1, 100, &waits[i]);
+        ota_images_await(images, i == 2 ? 2 : 1, 100, on_wake, &waits[i]);
     }
     assert_int_equal(woken, 0);
     assert_true(ota_images_load(images, 0, &error));
@@ -116,7 +116,7 @@ static void test_failure_wakes_all(void **state)
     struct ota_error error = {0};
 
     for (int i = 0; i < 3; i++) {
-        ota_images_await(images, 99, 100, &waits[i]);
+        ota_images_await(images, 99, 100, on_wake, &waits[i]);
     }
     assert_true(ota_images_load(images, 0, &error));
     for (int i = 0; i < 3; i++) {
@@ -133,9 +133,9 @@ static void test_stop_wakes_all(void **state)
     (void)state;
     struct ota_image_wait waits[2];
 
-    ota_images_await(images, 1, 100, &waits[0]);
+    ota_images_await(images, 1, 100, on_wake, &waits[0]);
     ota_images_stop(images);
-    ota_images_await(images, 1, 100, &waits[1]);
+    ota_images_await(images, 1, 100, on_wake, &waits[1]);
     assert_int_equal(woken, 2);
     assert_int_equal(waits[0].err, OTA_UNAVAILABLE);
     assert_int_equal(waits[1].err, OTA_UNAVAILABLE);

@@ -50,7 +50,7 @@ static enum ota_intake_verdict report_as(struct door *door, const struct mosquit
     char text[160];
     (void)snprintf(text, sizeof text, "$ota/report/%s", names);
     struct ota_topic topic = ota_topic_parse(&door->access, text);
-    return ota_intake_report(&door->intake, client, &topic, payload, strlen(payload));
+    return ota_intake_report(&door->intake, client, &topic, payload, strlen(payload), 1);
 }
 
 static enum ota_intake_verdict report(struct door *door, const char *payload)
@@ -701,6 +701,111 @@ static void test_others_are_not_limited_with_it(void **state)
     assert_int_equal(report_as(door, &door->fix.client, "door/d2", NEW_VERSION), OTA_INTAKE_TAKEN);
 }
 
+/* --- what a device asks for --------------------------------------------------------------------
+ */
+
+#define ASK_UPDATE "{\"type\":\"request_update\"}"
+#define ASK_BLOCK  "{\"type\":\"request_block\",\"task\":1,\"offset\":0,\"length\":9}"
+
+static int notices(void)
+{
+    return fixture_count(UPDATE, "update_firmware");
+}
+
+/* Asked for, it comes after a progress report, too; but that doesn't begin the repeating. */
+static void test_the_notice_is_sent_again_once(void **state)
+{
+    struct door *door = *state;
+    struct fixture *fix = &door->fix;
+    (void)noticed_task(door);
+    says(door, "downloading", ",\"percent\":1");
+    fake_broker_clear_messages();
+    fixture_run(fix, 30000, 1000);
+    assert_int_equal(notices(), 0);
+    assert_int_equal(report(door, ASK_UPDATE), OTA_INTAKE_TAKEN);
+    assert_int_equal(report(door, ASK_UPDATE), OTA_INTAKE_TAKEN); /* one for both */
+    fixture_run(fix, 30000, 1000);
+    assert_int_equal(notices(), 1);
+    assert_int_equal(door->intake.by_kind[OTA_REPORT_UPDATE], 2);
+}
+
+/* Before one, the repeating goes on from there. */
+static void test_a_repeated_notice_is_asked_for(void **state)
+{
+    struct door *door = *state;
+    (void)noticed_task(door);
+    fake_broker_clear_messages();
+    fixture_tick(&door->fix, 1000);
+    assert_int_equal(notices(), 0);
+    assert_int_equal(report(door, ASK_UPDATE), OTA_INTAKE_TAKEN);
+    fixture_tick(&door->fix, 10);
+    assert_int_equal(notices(), 1);
+    fixture_run(&door->fix, 10000, 1000);
+    assert_int_equal(notices(), 2);
+}
+
+static void test_a_notice_waits_for_its_turn(void **state)
+{
+    struct door *door = *state;
+    struct fixture *fix = &door->fix;
+    fixture_connect(fix);
+    fix->device->hold = true;
+    (void)fixture_plain_task(fix, fix->device);
+    fake_broker_clear_messages();
+    assert_int_equal(report(door, ASK_UPDATE), OTA_INTAKE_TAKEN);
+    fixture_run(fix, 5000, 1000);
+    assert_int_equal(fake_broker_message_count(), 0);
+    assert_int_equal(door->intake.refused[OTA_REFUSED_NO_NOTICE], 0);
+}
+
+static void test_there_is_no_notice(void **state)
+{
+    struct door *door = *state;
+    fixture_connect(&door->fix);
+    fake_broker_clear_messages();
+    assert_int_equal(report(door, ASK_UPDATE), OTA_INTAKE_TAKEN);
+    fixture_run(&door->fix, 5000, 1000);
+    assert_int_equal(fake_broker_message_count(), 0);
+    assert_int_equal(door->intake.refused[OTA_REFUSED_NO_NOTICE], 1);
+    assert_int_equal(fake_broker_log_count(), 0); /* everyday */
+}
+
+static void test_the_notice_is_asked_for_too_often(void **state)
+{
+    struct door *door = *state;
+    limit_reports(door);
+    assert_int_equal(report(door, ASK_UPDATE), OTA_INTAKE_REFUSED);
+    assert_int_equal(door->intake.refused[OTA_REFUSED_RATE], 1);
+}
+
+/* A request for blocks is a sign of life and no progress report: nothing of the task changes. */
+static void test_blocks_are_asked_for(void **state)
+{
+    struct door *door = *state;
+    struct fixture *fix = &door->fix;
+    struct ota_inband *inband = ota_inband_new(&(struct ota_inband_config){.core = &fix->core});
+    assert_non_null(inband);
+    door->intake.inband = inband;
+    limit_reports(door); /* has a rate of its own */
+    fixture_disconnect(fix);
+    assert_int_equal(report(door, ASK_BLOCK), OTA_INTAKE_TAKEN);
+    assert_non_null(fix->device->conn);
+    assert_false(fix->device->task->progress_seen);
+    assert_int_equal(fix->device->task->up.percent, 2);
+    assert_int_equal(door->intake.by_kind[OTA_REPORT_BLOCK], 1);
+    assert_int_equal(ota_inband_stats(inband)->requests, 1);
+    assert_int_equal(report(door, "{\"type\":\"request_block\"}"), OTA_INTAKE_REFUSED);
+    assert_int_equal(door->intake.refused[OTA_REFUSED_SHAPE], 1);
+    assert_int_equal(ota_inband_stats(inband)->refused[OTA_BLOCK_BAD], 1);
+    assert_int_equal(report_as(door, &fix->client, "door/nobody", "{\"type\":\"request_block\"}"),
+                     OTA_INTAKE_REFUSED); /* nor does it make a device known */
+    assert_null(ota_fleet_device(&fix->core.fleet, fix->product, "nobody", 6));
+    assert_int_equal(ota_inband_stats(inband)->requests, 2);
+    ota_inband_free(inband);
+    door->intake.inband = NULL;
+    assert_int_equal(report(door, ASK_BLOCK), OTA_INTAKE_TAKEN);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -743,6 +848,12 @@ int main(void)
         TEST(test_too_many_unchanged_versions_are_not_answered),
         TEST(test_a_status_change_too_soon_is_not_acknowledged),
         TEST(test_others_are_not_limited_with_it),
+        TEST(test_the_notice_is_sent_again_once),
+        TEST(test_a_repeated_notice_is_asked_for),
+        TEST(test_a_notice_waits_for_its_turn),
+        TEST(test_there_is_no_notice),
+        TEST(test_the_notice_is_asked_for_too_often),
+        TEST(test_blocks_are_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -64,7 +64,7 @@ static enum ota_intake_verdict say(const struct report *report, const char *payl
                               .device_len = strlen(report->device)};
     enum ota_intake_verdict verdict =
         ota_intake_report(&world.desk->intake, world_client(&world, report->device), &topic,
-                          payload, strlen(payload));
+                          payload, strlen(payload), 1);
     faults_disarm();
     return verdict;
 }

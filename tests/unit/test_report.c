@@ -53,7 +53,7 @@ static void test_version(void **state)
     struct ota_report report;
     (void)state;
     assert_int_equal(parse(VERSION("\"0.0.1\""), &report), OTA_REFUSAL_COUNT);
-    assert_true(report.is_version);
+    assert_int_equal(report.says, OTA_SAYS_VERSION);
     assert_string_equal(report.version, "0.0.1");
     assert_int_equal(parse(VERSION("\"aA9._-aA9._-aA9._-aA9._-aA9._-xy\""), &report),
                      OTA_REFUSAL_COUNT);
@@ -96,7 +96,7 @@ static void test_progress(void **state)
         struct ota_report report;
         assert_refused(rows[i].text, OTA_REFUSAL_COUNT);
         (void)parse(rows[i].text, &report);
-        assert_false(report.is_version);
+        assert_int_equal(report.says, OTA_SAYS_PROGRESS);
         assert_string_equal(report.version, "2.0");
         assert_int_equal(report.kind, rows[i].kind);
         assert_int_equal(report.percent, rows[i].percent);
@@ -435,6 +435,10 @@ static const char *const seeds[] = {
     "\"percent\":\"27\", \"result_code\":\"0\", \"result_msg\":\"\"}, \"version\": \"0.0.2\"}}",
     PROGRESS("\"state\":\"fail\",\"result_code\":-4,\"result_msg\":\"time_out\""),
     PROGRESS("\"percent\":100,\"state\":\"downloading\""),
+    "{\"type\":\"request_block\",\"task\":7,\"offset\":0,\"length\":4096,\"count\":8}",
+    "{\"count\":\"1\",\"length\":\"65536\",\"offset\":999,\"task\":\"12\",\"type\":\"request_"
+    "block\"}",
+    "{\"type\":\"request_update\"}",
     " {\n\"report\" : {\"version\":\"2\"}\t, \"type\":\"report_version\" }\r\n",
 };
 
@@ -494,6 +498,74 @@ static void test_scan_agrees_with_jansson(void **state)
     assert_in_range(scanned, 20000, 180000); /* both ways were really gone */
 }
 
+/* --- what a device asks for ---------------------------------------------------------------------
+ */
+
+#define BLOCK(rest) "{\"type\":\"request_block\"," rest "}"
+
+static void test_asks_for_blocks(void **state)
+{
+    static const struct {
+        const char *text;
+        struct ota_block_ask block;
+    } cases[] = {
+        {BLOCK("\"task\":7,\"offset\":0,\"length\":4096,\"count\":8"), {7, 0, 4096, 8}},
+        {BLOCK("\"task\":1,\"offset\":1073741823,\"length\":65536"), {1, 1073741823, 65536, 1}},
+        {BLOCK("\"task\":\"7\",\"offset\":\"9\",\"length\":\"1\",\"count\":\"32\""), {7, 9, 1, 32}},
+        {BLOCK("\"x\":{},\"task\":7,\"offset\":0,\"length\":1"), {7, 0, 1, 1}},
+        {BLOCK("\"task\":1099511627775,\"offset\":0,\"length\":1"), {1099511627775, 0, 1, 1}},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct ota_report report;
+        assert_int_equal(parse(cases[i].text, &report), OTA_REFUSAL_COUNT);
+        assert_int_equal(report.says, OTA_ASKS_BLOCK);
+        assert_memory_equal(&report.block, &cases[i].block, sizeof report.block);
+    }
+}
+
+/* It is known to be a request, so that it can be answered. */
+static void test_bad_requests_for_blocks(void **state)
+{
+    static const struct {
+        const char *text;
+        enum ota_refusal refusal;
+    } cases[] = {
+        {BLOCK("\"task\":7,\"offset\":0"), OTA_REFUSED_SHAPE},
+        {BLOCK("\"task\":7,\"length\":1"), OTA_REFUSED_SHAPE},
+        {BLOCK("\"offset\":0,\"length\":1"), OTA_REFUSED_SHAPE},
+        {BLOCK("\"report\":{\"task\":7,\"offset\":0,\"length\":1}"), OTA_REFUSED_SHAPE},
+        {BLOCK("\"task\":0,\"offset\":0,\"length\":1"), OTA_REFUSED_NUMBER},
+        {BLOCK("\"task\":7,\"offset\":-1,\"length\":1"), OTA_REFUSED_NUMBER},
+        {BLOCK("\"task\":7,\"offset\":0,\"length\":0"), OTA_REFUSED_NUMBER},
+        {BLOCK("\"task\":7,\"offset\":0,\"length\":65537"), OTA_REFUSED_NUMBER},
+        {BLOCK("\"task\":7,\"offset\":0,\"length\":1,\"count\":0"), OTA_REFUSED_NUMBER},
+        {BLOCK("\"task\":7,\"offset\":0,\"length\":1,\"count\":33"), OTA_REFUSED_NUMBER},
+        {BLOCK("\"task\":7,\"offset\":0,\"length\":1,\"count\":null"), OTA_REFUSED_NUMBER},
+        {BLOCK("\"task\":7,\"offset\":1.5,\"length\":1"), OTA_REFUSED_NUMBER},
+        {BLOCK("\"task\":7,\"offset\":\"x\",\"length\":1"), OTA_REFUSED_NUMBER},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct ota_report report;
+        assert_int_equal(parse(cases[i].text, &report), cases[i].refusal);
+        assert_int_equal(report.says, OTA_ASKS_BLOCK);
+    }
+    struct ota_report report;
+    assert_int_equal(parse("{\"type\":\"request_block\"", &report), OTA_REFUSED_NOT_JSON);
+    assert_int_equal(report.says, OTA_SAYS_NOTHING);
+}
+
+static void test_asks_for_the_notice(void **state)
+{
+    struct ota_report report;
+    (void)state;
+    assert_int_equal(parse("{\"type\":\"request_update\"}", &report), OTA_REFUSAL_COUNT);
+    assert_int_equal(report.says, OTA_ASKS_UPDATE);
+    assert_int_equal(parse("{\"x\":1,\"type\":\"request_update\",\"report\":{}}", &report),
+                     OTA_REFUSAL_COUNT);
+}
+
 static void test_refusal_names(void **state)
 {
     (void)state;
@@ -526,6 +598,9 @@ int main(void)
         cmocka_unit_test(test_text_is_not_counted),
         cmocka_unit_test(test_random_bytes),
         cmocka_unit_test(test_scan_agrees_with_jansson),
+        cmocka_unit_test(test_asks_for_blocks),
+        cmocka_unit_test(test_bad_requests_for_blocks),
+        cmocka_unit_test(test_asks_for_the_notice),
         cmocka_unit_test(test_refusal_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
