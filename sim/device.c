@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fetch.h"
+#include "inband.h"
 #include "pattern.h"
 #include "upgrade.h"
 #include "vendor.h"
@@ -153,6 +154,7 @@ static void greet(struct ota_device *device)
             publish_progress(device);
         }
     }
+    ota_inband_resume(device);
 }
 
 static void on_subscribed(void *arg)
@@ -236,6 +238,7 @@ static void on_down(void *arg, const char *why, bool was_up, bool at_will)
         ota_device_tell(device, was_up ? OTA_EVENT_DISCONNECTED : OTA_EVENT_REFUSED, "{s:s}",
                         "reason", why);
     }
+    ota_inband_lost(device);
     if (at_will || !device->vendor) {
         return;
     }
@@ -273,6 +276,11 @@ static void on_cancel(struct ota_device *device, const struct ota_message *messa
     }
 }
 
+static void on_block_answer(struct ota_device *device, const struct ota_message *message)
+{
+    ota_inband_refused(device, message);
+}
+
 static void on_unknown(struct ota_device *device, const struct ota_message *message)
 {
     (void)message;
@@ -301,9 +309,13 @@ static void on_message(void *arg, const struct ota_link_message *message)
         [OTA_MESSAGE_NOTICE] = on_notice,
         [OTA_MESSAGE_CANCEL] = on_cancel,
         [OTA_MESSAGE_ANSWER] = on_answer,
+        [OTA_MESSAGE_BLOCK_ANSWER] = on_block_answer,
     };
     struct ota_device *device = arg;
     struct ota_message parsed;
+    if (ota_inband_take(device, message)) {
+        return;
+    }
     const char *why = why_not(device, message, &parsed);
     if (why != NULL) {
         ota_device_tell(device, OTA_EVENT_IGNORED, "{s:s, s:s}", "what", "a message", "reason",
@@ -340,16 +352,18 @@ static enum ota_err make_name(struct ota_device *device, int64_t number, struct 
 static enum ota_err make_texts(struct ota_device *device, struct ota_error *error)
 {
     const struct ota_options *options = device->world->options;
-    char report[160], update[160];
+    char report[160], update[160], block[160];
     snprintf(report, sizeof report, "%.60s/report/%%p/%%d", options->prefix);
     snprintf(update, sizeof update, "%.60s/update/%%p/%%d", options->prefix);
+    snprintf(block, sizeof block, "%.60s/block/%%p/%%d/", options->prefix);
     const struct {
         const char *pattern;
         char **text;
     } rows[] = {
-        {report, &device->report_topic},          {update, &device->update_topic},
-        {options->client_id, &device->client_id}, {options->username, &device->username},
-        {options->cert, &device->cert},           {options->key, &device->key},
+        {report, &device->report_topic},        {update, &device->update_topic},
+        {block, &device->block_topic},          {options->client_id, &device->client_id},
+        {options->username, &device->username}, {options->cert, &device->cert},
+        {options->key, &device->key},
     };
     enum ota_err err = OTA_OK;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0] && err == OTA_OK; i++) {
@@ -425,9 +439,9 @@ void ota_device_free(struct ota_device *device)
     }
     ota_vendor_fetch_close(device);
     ota_image_drop(&device->image);
-    char *const texts[] = {device->name,      device->report_topic, device->update_topic,
-                           device->client_id, device->username,     device->cert,
-                           device->key};
+    char *const texts[] = {device->block_topic,  device->name,      device->report_topic,
+                           device->update_topic, device->client_id, device->username,
+                           device->cert,         device->key};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         free(texts[i]);
     }

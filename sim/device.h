@@ -22,6 +22,7 @@
 struct ota_device {
     struct ota_world *world;
     char *name, *report_topic, *update_topic;
+    char *block_topic; /* up to the task's number */
     char *client_id, *username, *cert, *key;
     struct ota_link_identity identity;
     struct ota_link link;
@@ -53,6 +54,7 @@ struct ota_device {
     struct ota_vendor_fetch *vendor_fetch; /* of its last attempt */
     unsigned tries;                        /* to fetch on, without a byte in between */
     int64_t trip;                          /* the byte at which the fault strikes */
+    int64_t window_start, window_end, asked_at; /* in-band: what was asked for, and when */
     bool overflow, broken, started_over;
     unsigned percent; /* last said */
     struct ota_timer tick;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "inband.h"
 #include "upgrade.h"
 #include "vendor_fetch.h"
 
@@ -148,6 +149,16 @@ static void on_end(void *arg, const struct ota_transfer_end *end)
     }
 }
 
+bool ota_fetch_add(struct ota_device *device, const void *data, size_t len)
+{
+    return on_bytes(device, data, len);
+}
+
+void ota_fetch_end(struct ota_device *device, const struct ota_transfer_end *end)
+{
+    on_end(device, end);
+}
+
 static const struct ota_transfer_events transfer_events = {on_head, on_bytes, on_end};
 
 static bool begin_image(struct ota_device *device)
@@ -174,6 +185,10 @@ static void request(struct ota_device *device)
     }
     if (received == device->notice.size) {
         ota_upgrade_complete(device);
+        return;
+    }
+    if (device->world->options->inband) {
+        ota_inband_ask(device);
         return;
     }
     char range[48];

@@ -245,6 +245,7 @@ static void on_message(struct mosquitto *mosq, void *arg, const struct mosquitto
     struct ota_link *link = arg;
     (void)mosq;
     link->events->message(link->arg, &(struct ota_link_message){
+                                         .topic = message->topic,
                                          .payload = message->payload,
                                          .len = (size_t)message->payloadlen,
                                          .packet = packet_size(message),

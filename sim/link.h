@@ -46,6 +46,7 @@ struct ota_link_identity {
 };
 
 struct ota_link_message {
+    const char *topic;
     const void *payload;
     size_t len;
     size_t packet; /* the whole packet's length */

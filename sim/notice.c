@@ -80,6 +80,7 @@ static const struct {
     [OTA_MESSAGE_NOTICE] = {"update_firmware", parse_notice},
     [OTA_MESSAGE_CANCEL] = {"cancel_firmware", parse_cancel},
     [OTA_MESSAGE_ANSWER] = {"report_version_rsp", parse_answer},
+    [OTA_MESSAGE_BLOCK_ANSWER] = {"request_block_rsp", parse_answer},
 };
 
 bool ota_message_parse(const void *payload, size_t len, struct ota_message *message)

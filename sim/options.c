@@ -77,6 +77,11 @@ static const struct row rows[] = {
      "say a percentage at most that often (1000)"},
     {0, "speed", "BYTES_PER_S", NUMBER, AT(speed), 0, INT64_C(1) << 40,
      "download at most that fast; 0 no limit (0; with --vendor 49000)"},
+    {0, "inband", NULL, FLAG, AT(inband), 0, 0, "download over MQTT, not HTTP"},
+    {0, "block-length", "BYTES", NUMBER, AT(block_length), 1, 65536,
+     "in-band: in one message (16384)"},
+    {0, "block-count", "N", NUMBER, AT(block_count), 1, 32, "in-band: messages a request (8)"},
+    {0, "block-qos", "N", NUMBER, AT(block_qos), 0, 2, "in-band: of request and blocks (0)"},
     {0, "save", "FILE", TEXT, AT(save), 0, 0, "keep the image there (one device only)"},
     {0, "verify-key", "FILE", TEXT, AT(verify_key), 0, 0,
      "refuse firmware that no key in there signed (PEM public keys)"},
@@ -115,6 +120,8 @@ static const struct ota_options defaults = {
     .burn_ms = 300,
     .progress_ms = 1000,
     .speed = -1,
+    .block_length = 16384,
+    .block_count = 8,
     .return_after = -1,
     .haste = 1,
     .duration = -1,
@@ -300,6 +307,10 @@ static enum ota_err check(const struct ota_options *options, struct ota_error *e
     }
     if (options->fault != NULL && options->mix != NULL) {
         return ota_error_set(error, OTA_INVALID_REQUEST, "mix", "--fault or --mix, not both");
+    }
+    if (options->inband && options->vendor) {
+        return ota_error_set(error, OTA_INVALID_REQUEST, "inband",
+                             "--inband: the vendor's SDK knows HTTP alone, leave --vendor out");
     }
     if (options->save != NULL && options->count > 1) {
         return ota_error_set(error, OTA_INVALID_REQUEST, "save", "--save is for one device");

@@ -31,6 +31,8 @@ struct ota_options {
     int64_t haste;
     bool stays;
     const char *connect_to;
+    bool inband;
+    int64_t block_length, block_count, block_qos;
     const char *fault, *mix;
     bool fault_always, offline_at_start;
     int64_t return_after;

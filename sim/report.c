@@ -67,6 +67,15 @@ size_t ota_report_version(bool vendor, const char *version, char text[OTA_REPORT
         json_pack("{s:s, s:{s:s}}", "type", "report_version", "report", "version", version), text);
 }
 
+size_t ota_report_ask(int64_t task, int64_t offset, int64_t length, int64_t count,
+                      char text[OTA_REPORT_MAX])
+{
+    return write_json(json_pack("{s:s, s:I, s:I, s:I, s:I}", "type", "request_block", "task",
+                                (json_int_t)task, "offset", (json_int_t)offset, "length",
+                                (json_int_t)length, "count", (json_int_t)count),
+                      text);
+}
+
 static const char *reason_of(const struct ota_progress *progress)
 {
     if (progress->said != OTA_SAID_FAIL) {

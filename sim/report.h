@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define OTA_REPORT_MAX 512
 
@@ -34,6 +35,10 @@ struct ota_progress {
 size_t ota_report_version(bool vendor, const char *version, char text[OTA_REPORT_MAX]);
 size_t ota_report_progress(bool vendor, const struct ota_progress *progress,
                            char text[OTA_REPORT_MAX]);
+
+/* A request for blocks of the task's image. */
+size_t ota_report_ask(int64_t task, int64_t offset, int64_t length, int64_t count,
+                      char text[OTA_REPORT_MAX]);
 
 /* The vendor says downloading at QoS 0 and all else at 1. */
 int ota_report_qos(bool vendor, enum ota_said said);
