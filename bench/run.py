@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import fill
+import inband
 import measures
 import parts
 import report
@@ -48,6 +49,7 @@ def sections(house, folder, plan, empty):
         ("Batches", lambda: rollouts.making(folder / "batches", plan, empty), ""),
         ("Notices", lambda: rollouts.notices(folder / "batches", plan, empty), ""),
         ("Whole upgrades", lambda: rollouts.upgrades(folder / "batches", plan, empty), ""),
+        ("In-band", lambda: inband.rows(folder / "inband", plan, empty), ""),
         ("Memory at the end", lambda: measures.memory_after(house), "all"),
     ]
 
