@@ -26,7 +26,6 @@
 /* Of requests that follow one another this many messages may wait. */
 #define OTA_INBAND_AHEAD_MAX (2 * OTA_BLOCK_COUNT_MAX)
 
-#define OTA_INBAND_ASKERS_MAX 20000
 #define OTA_INBAND_IDLE_MS    10000
 #define OTA_INBAND_FORGET     16 /* idle ones looked at in a tick */
 #define OTA_INBAND_LOADS      4  /* images waited for at a time */
@@ -195,7 +194,7 @@ static void forget_idle(struct ota_inband *inband)
 /* NULL: there are too many, or memory is out. */
 static struct asker *add(struct ota_inband *inband, const struct ota_device *device)
 {
-    if (inband->index.count >= OTA_INBAND_ASKERS_MAX) {
+    if (inband->index.count >= inband->config.most) {
         if (TAILQ_EMPTY(&inband->idle)) {
             return NULL;
         }
@@ -506,6 +505,7 @@ struct ota_inband *ota_inband_new(const struct ota_inband_config *config)
         return NULL;
     }
     inband->config = *config;
+    inband->config.most = config->most > 0 ? config->most : OTA_INBAND_MOST;
     TAILQ_INIT(&inband->waiting);
     TAILQ_INIT(&inband->idle);
     inband->ticked_at = config->core->mono_now;

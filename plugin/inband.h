@@ -16,6 +16,8 @@
 #define OTA_BLOCK_LENGTH_MAX 65536
 #define OTA_BLOCK_COUNT_MAX  32
 
+#define OTA_INBAND_MOST 20000
+
 /* X(ENUM, result_code, "name in metrics", "result_msg") */
 #define OTA_BLOCK_REFUSALS(X)                                                                      \
     X(BAD, 1, "bad_request", "task, offset, length or count is missing or out of its range")       \
@@ -50,6 +52,7 @@ struct ota_inband_config {
     struct ota_worker *loader; /* that loads them */
     int64_t rate;              /* bytes a second to one device */
     int64_t rate_total;        /* to all together */
+    size_t most; /* devices whose requests are kept at a time; 0: OTA_INBAND_MOST (tests) */
 };
 
 struct ota_inband_stats {

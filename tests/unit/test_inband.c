@@ -49,6 +49,19 @@ enum ota_err __wrap_ota_reader_copy_image(struct ota_reader *reader, int64_t ima
     return OTA_OK;
 }
 
+/* --- memory that is out
+ * --------------------------------------------------------------------------- */
+
+static bool no_memory;
+
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return no_memory ? NULL : __real_calloc(count, size);
+}
+
 /* --- a house with devices ----------------------------------------------------------------------
  */
 
@@ -469,6 +482,19 @@ static void test_no_memory_for_a_message(void **state)
     assert_int_equal(stats->bytes, 1);
 }
 
+static void test_no_memory_for_a_device(void **state)
+{
+    struct house *house = *state;
+    int64_t task = offer(house);
+    no_memory = true;
+    ask(house, task, 0, 1000, 32);
+    no_memory = false;
+    assert_int_equal(answered(), 7);
+    assert_int_equal(ota_inband_stats(house->inband)->waiting, 0);
+    ask(house, task, 0, 1000, 32);
+    assert_int_equal(ota_inband_stats(house->inband)->waiting, 1);
+}
+
 /* --- how fast -----------------------------------------------------------------------------------
  */
 
@@ -590,6 +616,31 @@ static void test_every_device_has_its_turn(void **state)
     assert_int_equal(ota_inband_stats(house->inband)->waiting, 0);
 }
 
+/* With no place left, those that rest make room, and those that wait don't. */
+static void test_too_many_devices(void **state)
+{
+    struct house *house = *state;
+    ota_inband_free(house->inband);
+    house->inband = ota_inband_new(&(struct ota_inband_config){.core = &house->fix.core,
+                                                               .images = house->images,
+                                                               .loader = &house->loader,
+                                                               .rate = RATE,
+                                                               .rate_total = RATE,
+                                                               .most = CROWD - 1});
+    crowd_asks(house, 16);
+    const struct ota_inband_stats *stats = ota_inband_stats(house->inband);
+    assert_int_equal(stats->waiting, CROWD - 1);
+    assert_int_equal(stats->refused[OTA_BLOCK_LATER], 1);
+    for (int i = 0; i < 20; i++) {
+        tick(house, 100);
+    }
+    assert_int_equal(stats->waiting, 0);
+    const struct ota_block_ask block = {
+        .task = house->devices[CROWD - 1]->task->id, .length = 16, .count = 2};
+    ota_inband_ask(house->inband, &house->clients[CROWD - 1], house->devices[CROWD - 1], &block, 0);
+    assert_int_equal(stats->waiting, 1);
+}
+
 /* What a device was sent counts until it is paid for, and not longer. */
 static void test_who_rests_is_forgotten(void **state)
 {
@@ -632,6 +683,7 @@ int main(void)
         TEST(test_a_lost_connection_drops_its_request),
         TEST(test_another_connection_gets_nothing),
         TEST(test_no_memory_for_a_message),
+        TEST(test_no_memory_for_a_device),
         TEST(test_the_rate_of_a_device),
         TEST(test_the_lowest_rate),
         TEST(test_the_rate_of_all),
@@ -639,6 +691,7 @@ int main(void)
         TEST(test_a_tick_sends_little),
         TEST(test_a_tick_sends_few),
         TEST(test_every_device_has_its_turn),
+        TEST(test_too_many_devices),
         TEST(test_who_rests_is_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -42,6 +42,9 @@ static const struct report {
      PROGRESS("downloading", ",\"percent\":\"10\"")},
     {"late truth", "d2", PROGRESS("done", ""), NULL},
     {"done, of a batch", "b2", PROGRESS("done", ""), NULL},
+    {"asks for the notice", "d1", "{\"type\":\"request_update\"}", NULL},
+    {"asks for it in other words", "d1", "{\"type\":\"request_\\u0075pdate\"}",
+     PROGRESS("downloading", ",\"percent\":\"10\"")},
     {"fail, of a batch", "b2", PROGRESS("fail", ",\"result_code\":\"-5\""), NULL},
 };
 
