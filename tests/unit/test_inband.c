@@ -205,7 +205,9 @@ static void test_blocks_come_in_order_and_the_last_is_short(void **state)
 {
     struct house *house = *state;
     int64_t task = offer_loaded(house);
+    house->fix.core.wake_at = INT64_MAX;
     ask(house, task, 100000, 65536, 32);
+    assert_int_equal(house->fix.core.wake_at, 0); /* served in the loop in which it came */
     tick(house, 1);
     assert_int_equal(fake_broker_message_count(), 4);
     for (size_t i = 0; i < 4; i++) {
@@ -292,7 +294,7 @@ static void test_a_new_request_takes_the_place_of_the_old(void **state)
 {
     struct house *house = *state;
     int64_t task = offer_loaded(house);
-    ask(house, task, 0, 1000, 32);
+    ask(house, task, 0, 500, 32);
     ask(house, task, 200000, 500, 1);
     tick(house, 100);
     assert_int_equal(fake_broker_message_count(), 1);
@@ -419,6 +421,18 @@ static void test_the_end_of_the_task_drops_its_request(void **state)
     assert_int_equal(ota_inband_stats(house->inband)->waiting, 0);
     ask(house, task, 0, 1000, 1);
     assert_int_equal(answered(), 4);
+}
+
+static void test_a_task_that_waits_again_gets_nothing(void **state)
+{
+    struct house *house = *state;
+    int64_t task = offer_loaded(house);
+    ask(house, task, 0, 1000, 32);
+    house->fix.device->task->up.status = OTA_WAITING;
+    ota_inband_tick(house->inband);
+    assert_int_equal(blocks(), 0);
+    assert_int_equal(ota_inband_stats(house->inband)->waiting, 0);
+    house->fix.device->task->up.status = OTA_MESSAGE_SENT;
 }
 
 static void test_the_end_of_the_attempt_drops_its_request(void **state)
@@ -679,6 +693,7 @@ int main(void)
         TEST(test_refusals_are_answered_as_often_as_reports),
         TEST(test_asked_too_often),
         TEST(test_the_end_of_the_task_drops_its_request),
+        TEST(test_a_task_that_waits_again_gets_nothing),
         TEST(test_the_end_of_the_attempt_drops_its_request),
         TEST(test_a_lost_connection_drops_its_request),
         TEST(test_another_connection_gets_nothing),
