@@ -86,6 +86,7 @@ struct ota_core {
     bool in_transaction;
 
     int64_t wake_at;    /* monotonic ms: no tick has anything to do before */
+    bool hurries;       /* there are ticks for what goes out few at a time, in each loop */
     int64_t mono_now;   /* monotonic ms of the last ota_core_tick_clock */
     int64_t service_ms; /* service time (docs/architecture.md, "Two clocks") */
     int64_t service_written;
@@ -117,6 +118,13 @@ static inline void ota_core_wake(struct ota_core *core, int64_t when)
     if (when < core->wake_at) {
         core->wake_at = when;
     }
+}
+
+/* What waits goes out few at a time, in each loop: so nobody's message waits for many. */
+static inline void ota_core_hurry(struct ota_core *core)
+{
+    core->hurries = true;
+    ota_core_wake(core, 0);
 }
 
 /* Something changed that may bring the device into a continuous batch. Cheap enough for each

@@ -125,13 +125,6 @@ static bool has_due(struct ota_core *core)
     return ota_due_first(core, core->mono_now) != NULL || ota_batch_can_send(core);
 }
 
-/* Few at a time, in each loop: so nobody's message waits for many. */
-static void hurry(struct ota_dispatch *dispatch)
-{
-    dispatch->hurries = true;
-    ota_core_wake(dispatch->core, 0);
-}
-
 static void do_due(struct ota_dispatch *dispatch, int64_t end)
 {
     struct ota_core *core = dispatch->core;
@@ -139,7 +132,7 @@ static void do_due(struct ota_dispatch *dispatch, int64_t end)
         return;
     }
     if (dispatch->notice_tokens < 1.0) {
-        hurry(dispatch);
+        ota_core_hurry(core);
         return;
     }
     struct ota_error error = {0};
@@ -154,7 +147,7 @@ static void do_due(struct ota_dispatch *dispatch, int64_t end)
         ota_core_rollback(core);
         ota_core_put_off(core, &error);
     } else if (has_due(core)) {
-        hurry(dispatch);
+        ota_core_hurry(core);
     }
 }
 
@@ -390,13 +383,13 @@ static void do_slices(struct ota_dispatch *dispatch)
     do_clock(core);
 }
 
-/* While it hurries there is a tick in each loop, many of them in one millisecond: what comes in
- * slices keeps its distance all the same. */
+/* While somebody hurries there is a tick in each loop, many of them in one millisecond: what comes
+ * in slices keeps its distance all the same. */
 void ota_dispatch_tick(struct ota_dispatch *dispatch)
 {
     struct ota_core *core = dispatch->core;
-    bool slices = !dispatch->hurries || core->mono_now >= dispatch->next_slices;
-    dispatch->hurries = false;
+    bool slices = !core->hurries || core->mono_now >= dispatch->next_slices;
+    core->hurries = false;
     earn_notices(dispatch);
     do_batches(core, slices ? slice_end(core) : core->mono_now);
     do_due(dispatch, slice_end(core)); /* also while a fleet's tasks are made */

@@ -14,7 +14,6 @@ struct ota_dispatch {
     struct ota_core *core;
     int64_t last_tick;    /* monotonic ms */
     double notice_tokens; /* a notice is paid for in the broker's next loop: see design.md */
-    bool hurries;         /* notices wait for the next loop */
     int64_t next_slices;  /* monotonic ms */
     int64_t next_sweep;   /* monotonic ms */
     bool sweeping;

@@ -297,7 +297,7 @@ static void take(struct ota_inband *inband, struct asker *asker, const struct as
         asker->end = next->end;
     }
     start_waiting(inband, asker);
-    ota_core_wake(inband->config.core, 0);
+    ota_core_hurry(inband->config.core);
 }
 
 void ota_inband_ask(struct ota_inband *inband, const struct mosquitto *client,
@@ -475,6 +475,18 @@ static bool take_turn(struct ota_inband *inband)
     return !good || image != NULL;
 }
 
+/* A block or two in each loop, when it is only for what all may have together; those that have had
+ * their own share, or have no image yet, needn't be looked at so often. */
+static void wait(const struct ota_inband *inband, bool all)
+{
+    struct ota_core *core = inband->config.core;
+    if (all) {
+        ota_core_hurry(core);
+    } else {
+        ota_core_wake(core, core->mono_now + OTA_INBAND_EVERY_MS);
+    }
+}
+
 void ota_inband_tick(struct ota_inband *inband)
 {
     forget_idle(inband);
@@ -487,7 +499,7 @@ void ota_inband_tick(struct ota_inband *inband)
         in_vain = moved ? 0 : in_vain + 1;
     }
     if (inband->stats.waiting > 0) {
-        ota_core_wake(inband->config.core, inband->config.core->mono_now + OTA_INBAND_EVERY_MS);
+        wait(inband, in_vain == 0);
     }
 }
 
