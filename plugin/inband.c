@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "inband.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 
 #include "broker.h"
 #include "fleet_conn.h"
+#include "image_poll.h"
 #include "util/json_out.h"
 
 /* What one tick sends is paid for in the broker's next loop: copied, put into packets, written. So
@@ -28,7 +28,6 @@
 
 #define OTA_INBAND_IDLE_MS    10000
 #define OTA_INBAND_FORGET     16 /* idle ones looked at in a tick */
-#define OTA_INBAND_LOADS      4  /* images waited for at a time */
 #define OTA_INBAND_ANSWER_MAX 256
 
 /* Requests of one device: 100 a second. */
@@ -71,12 +70,6 @@ struct asker {
     int64_t end;
 };
 
-struct load {
-    struct ota_image_wait wait;
-    bool busy;
-    atomic_bool done;
-};
-
 struct ota_inband {
     struct ota_inband_config config;
     struct ota_index index; /* of askers, by device */
@@ -85,7 +78,7 @@ struct ota_inband {
     struct budget budget;
     int64_t messages; /* that may be sent now */
     int64_t ticked_at;
-    struct load loads[OTA_INBAND_LOADS];
+    struct ota_image_poll poll;
     struct ota_inband_stats stats;
 };
 
@@ -345,50 +338,6 @@ void ota_inband_gone(struct ota_inband *inband, const struct mosquitto *client)
     }
 }
 
-/* --- images ----------------------------------------------------------------------------------- */
-
-static void on_loaded(struct ota_image_wait *wait)
-{
-    struct load *load = (struct load *)((char *)wait - offsetof(struct load, wait));
-    atomic_store(&load->done, true);
-}
-
-/* The one for this image, which runs or has failed; else one that may be used, or NULL. */
-static struct load *find_load(struct ota_inband *inband, int64_t image, bool *is_its)
-{
-    struct load *found = NULL;
-    *is_its = false;
-    for (size_t i = 0; i < OTA_INBAND_LOADS; i++) {
-        struct load *load = &inband->loads[i];
-        bool over = !load->busy || atomic_load(&load->done);
-        *is_its = load->busy && load->wait.image == image && !(over && load->wait.err == OTA_OK);
-        if (*is_its) {
-            return load;
-        }
-        found = over ? load : found;
-    }
-    return found;
-}
-
-/* False: it can't be loaded. */
-static bool wait_for(struct ota_inband *inband, const struct ota_firmware_row *row)
-{
-    bool is_its;
-    struct load *load = find_load(inband, row->image, &is_its);
-    if (load == NULL) {
-        return true; /* its turn comes */
-    }
-    if (is_its) {
-        load->busy = !atomic_load(&load->done);
-        return load->busy;
-    }
-    load->busy = true;
-    atomic_store(&load->done, false);
-    ota_images_await(inband->config.images, row->image, row->size, on_loaded, &load->wait);
-    ota_worker_wake(inband->config.loader);
-    return true;
-}
-
 /* --- sending ---------------------------------------------------------------------------------- */
 
 /* The asker's device, where what it asked for is still its own to have; or NULL. */
@@ -464,15 +413,19 @@ static bool take_turn(struct ota_inband *inband)
     }
     const struct ota_firmware_row *row = &device->task->firmware->row;
     int64_t now = inband->config.core->mono_now;
-    struct ota_image *image = ota_images_take(inband->config.images, row->image, now);
-    bool good = image != NULL ? send_block(inband, asker, device, image) : wait_for(inband, row);
-    if (image != NULL) {
+    struct ota_image *image = NULL;
+    enum ota_err err = ota_image_poll_take(&inband->poll, row->image, row->size, now, &image);
+    if (err == OTA_AGAIN) {
+        return false;
+    }
+    bool sent = err == OTA_OK && send_block(inband, asker, device, image);
+    if (err == OTA_OK) {
         ota_images_drop(inband->config.images, image, now);
     }
-    if (!good) {
+    if (!sent) {
         give_up(inband, asker, device);
     }
-    return !good || image != NULL;
+    return true;
 }
 
 /* A block or two in each loop, when it is only for what all may have together; those that have had
@@ -517,6 +470,7 @@ struct ota_inband *ota_inband_new(const struct ota_inband_config *config)
         return NULL;
     }
     inband->config = *config;
+    inband->poll = (struct ota_image_poll){.images = config->images, .loader = config->loader};
     inband->config.most = config->most > 0 ? config->most : OTA_INBAND_MOST;
     TAILQ_INIT(&inband->waiting);
     TAILQ_INIT(&inband->idle);

@@ -30,7 +30,7 @@ LAYERS = {
     ),
     "http": (
         "http.* server*.* guests*.* addresses.* link.* pace.* shape.* worker.* "
-        "certificate.* image_cache.* listen.*",
+        "certificate.* image_*.* listen.*",
         "util store seam url http",
     ),
     "roles": ("roles.*", "util roles"),
