@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "block_check.h"
 #include "broker.h"
 #include "broker_conf.h"
 #include "broker_thread.h"
@@ -29,6 +30,9 @@
 /* So long commands may take in a loop of 2.1, beside what the tick is allowed. */
 #define OTA_AT_ONCE_US 2000
 
+/* Blocks that are compared in one loop of the broker: two windows of requests, some 4 ms. */
+#define OTA_LEFT_OVER_MAX 80
+
 #define OTA_SHADOW_WARNING_MS 60000
 #define OTA_NO_TICK_MS        5000
 
@@ -40,6 +44,7 @@ struct plugin {
     int deferred;                       /* what BASIC_AUTH and PSK_KEY answer for other clients */
     int64_t worked_us;                  /* on commands in this loop, before its tick */
     const struct mosquitto *acl_passed; /* whose publish we let in just now: MESSAGE comes next */
+    int left_over;                      /* blocks of sessions that came back, since the last tick */
     const struct mosquitto *gone;       /* who disconnected in this loop: what follows is a will */
 };
 
@@ -80,6 +85,28 @@ static enum ota_access_op op_of(int access)
                                           : OTA_ACCESS_RECEIVE;
 }
 
+/* Whether it is a block that a session still has which has just come back, and its device's.
+ * Denied, it would keep its place among those in flight (Mosquitto 2.0 throws the message away and
+ * forgets to count), and no QoS 1 message would reach that client any more. A will on that topic
+ * which another plugin lets in doesn't hold what we would have sent. */
+static bool is_left_over(struct plugin *plugin, const struct mosquitto_evt_acl_check *event,
+                         const struct ota_topic *topic, const struct ota_identity *who)
+{
+    struct ota_service *service = &plugin->service;
+    struct ota_topic all = *topic;
+    all.rest = "/#";
+    if (event->access != MOSQ_ACL_READ || topic->kind != OTA_TOPIC_BLOCK ||
+        topic->product == NULL || event->retain || plugin->left_over == OTA_LEFT_OVER_MAX ||
+        ota_access_check(&service->access, OTA_ACCESS_SUBSCRIBE, &all, who) !=
+            OTA_ACCESS_ALLOW) {
+        return false;
+    }
+    plugin->left_over++;
+    const struct ota_device *device = ota_service_device(service, topic);
+    return device != NULL && ota_block_is_genuine(&service->core, device, topic->rest,
+                                                  event->payload, event->payloadlen);
+}
+
 OTA_SLOW_PATH static int on_dollar_acl(struct plugin *plugin,
                                        const struct mosquitto_evt_acl_check *event)
 {
@@ -97,6 +124,9 @@ OTA_SLOW_PATH static int on_dollar_acl(struct plugin *plugin,
     enum ota_access_op op = op_of(event->access);
     const struct ota_identity who =
         ota_device_auth_identity(service->around.device_auth, event->client);
+    if (is_left_over(plugin, event, &topic, &who)) {
+        return MOSQ_ERR_SUCCESS;
+    }
     if (ota_access_check(&service->access, op, &topic, &who) != OTA_ACCESS_ALLOW) {
         return deny(plugin, event, &topic);
     }
@@ -287,6 +317,7 @@ static int on_tick(int kind, void *data, void *userdata)
     plugin->gone = NULL;
     plugin->acl_passed = NULL;
     plugin->worked_us = 0;
+    plugin->left_over = 0;
     ota_service_tick(&plugin->service);
     return MOSQ_ERR_SUCCESS;
 }

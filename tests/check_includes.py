@@ -40,7 +40,7 @@ LAYERS = {
         "util seam http roles people",
     ),
     "door": (
-        "access.* inband.* broker_conf.* device_auth.* proofs.* vendor_login.* keyfile.* intake.* machine.* report*.* control.* fields.* presence.* subject.* commands/* "
+        "access.* block_check.* inband.* broker_conf.* device_auth.* proofs.* vendor_login.* keyfile.* intake.* machine.* report*.* control.* fields.* presence.* subject.* commands/* "
         "errands.* metrics.*",
         "util table store seam pure url memory core told moves domain http roles people door",
     ),

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from harness import TIMEOUT
+from packets import Packets
 from steps import NEW, OLD, assert_silent, newly_refused, refused, round_trip, stock, upgrade
 
 CONTENT = os.urandom(300_001)
@@ -111,6 +112,58 @@ def test_nobody_else_hears_it(fetcher):
     round_trip(listener, other)
     for client, first in zip((listener, other), since):
         assert not [m for m in client.messages[first:] if m.topic.startswith("$ota/block")]
+
+
+class Deaf(Packets):
+    """A client that acknowledges nothing."""
+
+    def _take_publish(self, first, body):
+        at = 2 + int.from_bytes(body[:2], "big")
+        self.heard.append((body[2:at].decode(), body[at + (2 if first & 6 else 0) :]))
+
+
+def interrupted(ota):
+    """The session of p/d, whose connection broke while blocks were on their way."""
+    fetcher = Fetcher(ota)
+    fetcher.device.disconnect()
+    one = Deaf(ota.port, "session", "p/d", v5=False, clean=False)
+    one.publish("$ota/report/p/d", ask(fetcher, 32))
+    one.wait_heard(f"$ota/block/p/d/{fetcher.task}/0")
+    one.settle()
+    assert 1 <= len(heard(one)) < 32  # max_inflight_messages; the rest waits
+    one.drop()
+    return fetcher
+
+
+def ask(fetcher, count):
+    return {"type": "request_block", "task": fetcher.task, "offset": 0, "length": 1000,
+            "count": count}
+
+
+def heard(client):
+    return [topic for topic, _ in client.heard if topic.startswith("$ota/block")]
+
+
+def test_what_was_on_its_way_goes_to_nobody_else(ota):
+    """Whoever takes over a client id inherits what the broker has for it: but no blocks."""
+    interrupted(ota)
+    other = Packets(ota.port, "session", "stranger", v5=False, clean=False)
+    other.settle()
+    assert heard(other) == []
+    other.close()
+
+
+def test_a_session_that_comes_back_hears_the_rest(ota):
+    """And then more: none of them keeps its place among the messages in flight."""
+    fetcher = interrupted(ota)
+    again = Packets(ota.port, "session", "p/d", v5=False, clean=False)
+    last = f"$ota/block/p/d/{fetcher.task}/31000"
+    again.wait_heard(last)
+    for number in range(3):
+        again.publish("$ota/report/p/d", ask(fetcher, 32))
+        again.wait_heard(last, number + 2)
+    assert len(heard(again)) == 4 * 32
+    again.close()
 
 
 def test_refusals(fetcher):

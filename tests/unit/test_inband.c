@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../../plugin/block_check.h"
 #include "../../plugin/inband.h"
 #include "../../plugin/presence.h"
 #include "../../plugin/tasks.h"
@@ -509,6 +510,48 @@ static void test_no_memory_for_a_device(void **state)
     assert_int_equal(ota_inband_stats(house->inband)->waiting, 1);
 }
 
+/* --- what a session still has
+ * --------------------------------------------------------------------- */
+
+static bool is_genuine(struct house *house, int64_t task, const char *offset, const char *bytes)
+{
+    char rest[64];
+    (void)snprintf(rest, sizeof rest, "/%lld%s", (long long)task, offset);
+    return ota_block_is_genuine(&house->fix.core, house->fix.device, rest, bytes, strlen(bytes));
+}
+
+/* The stored image is "abc" (fixture.c). */
+static void test_genuine_blocks(void **state)
+{
+    struct house *house = *state;
+    int64_t task = offer(house);
+    struct ota_device *other = fixture_device(&house->fix, "d2", "1.0");
+    assert_true(is_genuine(house, task, "/0", "abc"));
+    assert_true(is_genuine(house, task, "/0", "ab"));
+    assert_true(is_genuine(house, task, "/1", "bc"));
+    apply(house, OTA_EV_CANCEL); /* it was the device's to have when it was sent */
+    assert_true(is_genuine(house, task, "/2", "c"));
+    static const char *const forged[][2] = {{"/0", "abd"},
+                                            {"/0", "abcd"},
+                                            {"/1", "abc"},
+                                            {"/3", "c"},
+                                            {"/65536", "abc"},
+                                            {"/0", ""},
+                                            {"/0/", "abc"},
+                                            {"/", "abc"},
+                                            {"", "abc"},
+                                            {"/-1", "a"},
+                                            {"/+0", "abc"},
+                                            {"/0x", "a"},
+                                            {"/99999999999999999999", "a"}};
+    for (size_t i = 0; i < sizeof forged / sizeof forged[0]; i++) {
+        assert_false(is_genuine(house, task, forged[i][0], forged[i][1]));
+    }
+    assert_false(is_genuine(house, task + 1, "/0", "abc"));
+    assert_false(ota_block_is_genuine(&house->fix.core, other, "/1/0", "abc", 3));
+    assert_false(ota_block_is_genuine(&house->fix.core, house->fix.device, "", "abc", 3));
+}
+
 /* --- how fast -----------------------------------------------------------------------------------
  */
 
@@ -699,6 +742,7 @@ int main(void)
         TEST(test_another_connection_gets_nothing),
         TEST(test_no_memory_for_a_message),
         TEST(test_no_memory_for_a_device),
+        TEST(test_genuine_blocks),
         TEST(test_the_rate_of_a_device),
         TEST(test_the_lowest_rate),
         TEST(test_the_rate_of_all),
