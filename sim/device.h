@@ -51,9 +51,9 @@ struct ota_device {
     struct ota_notice notice;
     struct ota_image image;
     struct ota_transfer *transfer;
-    struct ota_vendor_fetch *vendor_fetch; /* of its last attempt */
-    unsigned tries;                        /* to fetch on, without a byte in between */
-    int64_t trip;                          /* the byte at which the fault strikes */
+    struct ota_vendor_fetch *vendor_fetch;      /* of its last attempt */
+    unsigned tries;                             /* to fetch on, without a byte in between */
+    int64_t trip;                               /* the byte at which the fault strikes */
     int64_t window_start, window_end, asked_at; /* in-band: what was asked for, and when */
     bool overflow, broken, started_over;
     unsigned percent; /* last said */
