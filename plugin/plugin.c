@@ -97,8 +97,7 @@ static bool is_left_over(struct plugin *plugin, const struct mosquitto_evt_acl_c
     all.rest = "/#";
     if (event->access != MOSQ_ACL_READ || topic->kind != OTA_TOPIC_BLOCK ||
         topic->product == NULL || event->retain || plugin->left_over == OTA_LEFT_OVER_MAX ||
-        ota_access_check(&service->access, OTA_ACCESS_SUBSCRIBE, &all, who) !=
-            OTA_ACCESS_ALLOW) {
+        ota_access_check(&service->access, OTA_ACCESS_SUBSCRIBE, &all, who) != OTA_ACCESS_ALLOW) {
         return false;
     }
     plugin->left_over++;
