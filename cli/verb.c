@@ -159,6 +159,8 @@ static const struct {
     {"device create", "device create testProduct testDevice0 --tags site=berlin,canary"},
     {"device update", "device update testProduct testDevice0 --hold"},
     {"device list", "device list testProduct --version 0.0.1 --online"},
+    {"device bind", "device bind testProduct testDevice0 gatewayProduct gateway0"},
+    {"device unbind", "device unbind testProduct testDevice0 gatewayProduct gateway0"},
     {"upgrade", "upgrade testProduct testDevice0 0.0.2 --retry max=3,delaySeconds=60 --watch"},
     {"task list", "task list --product testProduct --status failed"},
     {"task watch", "task watch 7 --until confirmed"},

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fleet_gateway.h"
+
 #define CONTROL_SPACE "$CONTROL"
 #define GATEWAY_SPACE "$gateway"
 #define SHARE         "$share/"
@@ -108,6 +110,26 @@ static struct ota_topic parse_own(const char *rest)
     return topic;
 }
 
+/* "/operation/{p}/{d}", "/operation/result/{p}/{d}", or a filter that aims there. */
+static struct ota_topic parse_gateway(const char *rest)
+{
+    const char *names;
+    const char *result;
+    struct ota_topic topic = {.kind = OTA_TOPIC_GATEWAY, .rest = ""};
+    if (!first_level(rest, "/operation", sizeof "/operation" - 1, &names)) {
+        return topic; /* a wildcard */
+    }
+    if (first_level(names, "/result", sizeof "/result" - 1, &result) &&
+        parse_names(result, &topic)) {
+        topic.kind = OTA_TOPIC_GATEWAY_RESULT;
+    } else if (!parse_names(names, &topic)) {
+        topic.product = NULL;
+        topic.device = NULL;
+        topic.rest = names;
+    }
+    return topic;
+}
+
 struct ota_topic ota_topic_parse(const struct ota_access *access, const char *text)
 {
     struct ota_topic topic = {.kind = OTA_TOPIC_FOREIGN, .rest = ""};
@@ -122,14 +144,15 @@ struct ota_topic ota_topic_parse(const struct ota_access *access, const char *te
         topic = parse_own(rest);
     } else if (first_level(text, GATEWAY_SPACE, sizeof GATEWAY_SPACE - 1, &rest) &&
                could_be_level(rest, "operation")) {
-        topic.kind = OTA_TOPIC_GATEWAY;
+        topic = parse_gateway(rest);
     } else if (first_level(text, CONTROL_SPACE, sizeof CONTROL_SPACE - 1, &rest) &&
                could_be_level(rest, "ota")) {
         /* a wildcard aims at other plugins' topics, too: no role of ours covers those */
         topic.kind = rest[1] == 'o' ? OTA_TOPIC_CONTROL : OTA_TOPIC_UNKNOWN;
         topic.rest = topic.kind == OTA_TOPIC_CONTROL ? rest + 4 : ""; /* behind "/ota" */
     }
-    if (shared && (topic.kind == OTA_TOPIC_UPDATE || topic.kind == OTA_TOPIC_BLOCK)) {
+    if (shared && (topic.kind == OTA_TOPIC_UPDATE || topic.kind == OTA_TOPIC_BLOCK ||
+                   topic.kind == OTA_TOPIC_GATEWAY_RESULT)) {
         topic.kind = OTA_TOPIC_UNKNOWN; /* what is for one device is shared with nobody */
     }
     return topic;
@@ -253,42 +276,94 @@ static bool has_role(const struct ota_access *access, const struct ota_identity 
     return ota_roles_of(access->roles, who->username) != OTA_ROLE_NONE;
 }
 
-static bool is_own(const struct ota_access *access, const struct ota_topic *topic,
-                   const struct ota_identity *who)
+static enum ota_access_verdict allow_if(bool allowed)
 {
-    return topic->product != NULL && ota_access_is_device(access, topic, who);
+    return allowed ? OTA_ACCESS_ALLOW : OTA_ACCESS_DENY;
 }
 
-static bool may_publish(const struct ota_access *access, const struct ota_topic *topic,
-                        const struct ota_identity *who)
-{
-    if (topic->kind == OTA_TOPIC_REPORT) {
-        return topic->rest[0] == '\0' && is_own(access, topic, who);
-    }
-    /* nothing but commands: a role must not be able to forge the answers of others */
-    return topic->kind == OTA_TOPIC_CONTROL && strcmp(topic->rest, "/v1") == 0 &&
-           has_role(access, who);
-}
-
-static bool may_subscribe(const struct ota_access *access, const struct ota_topic *topic,
+static bool is_gateway_of(const struct ota_access *access, const struct ota_device *device,
                           const struct ota_identity *who)
 {
-    if (topic->kind == OTA_TOPIC_UPDATE) {
-        return topic->rest[0] == '\0' && is_own(access, topic, who);
+    const struct ota_device *gateway = ota_fleet_gateway_of(access->fleet, device);
+    if (gateway == NULL) {
+        return false;
     }
-    if (topic->kind == OTA_TOPIC_BLOCK) {
-        return strcmp(topic->rest, "/#") == 0 && is_own(access, topic, who);
+    struct ota_topic topic = {.product = gateway->product->name,
+                              .product_len = strlen(gateway->product->name),
+                              .device = gateway->name,
+                              .device_len = strlen(gateway->name)};
+    return ota_access_is_device(access, &topic, who);
+}
+
+/* Of what only the device may do, and its gateway for it. */
+static enum ota_access_verdict check_device(const struct ota_access *access,
+                                            const struct ota_topic *topic,
+                                            const struct ota_identity *who)
+{
+    if (topic->product == NULL) {
+        return OTA_ACCESS_DENY;
+    }
+    if (ota_access_is_device(access, topic, who)) {
+        return OTA_ACCESS_ALLOW;
+    }
+    const struct ota_product *product =
+        ota_fleet_product(access->fleet, topic->product, topic->product_len);
+    const struct ota_device *device =
+        product != NULL ? ota_fleet_device(access->fleet, product, topic->device, topic->device_len)
+                        : NULL;
+    return device != NULL && device->bound && is_gateway_of(access, device, who)
+               ? OTA_ACCESS_ALLOW_GATEWAY
+               : OTA_ACCESS_DENY;
+}
+
+/* Of what the device may do for itself alone: a gateway isn't bound to another. */
+static enum ota_access_verdict check_gateway(const struct ota_access *access,
+                                             const struct ota_topic *topic,
+                                             const struct ota_identity *who)
+{
+    return allow_if(topic->product != NULL && topic->rest[0] == '\0' &&
+                    ota_access_is_device(access, topic, who));
+}
+
+static enum ota_access_verdict may_publish(const struct ota_access *access,
+                                           const struct ota_topic *topic,
+                                           const struct ota_identity *who)
+{
+    if (topic->kind == OTA_TOPIC_REPORT) {
+        return topic->rest[0] == '\0' ? check_device(access, topic, who) : OTA_ACCESS_DENY;
+    }
+    if (topic->kind == OTA_TOPIC_GATEWAY) {
+        return check_gateway(access, topic, who);
+    }
+    /* nothing but commands: a role must not be able to forge the answers of others */
+    return allow_if(topic->kind == OTA_TOPIC_CONTROL && strcmp(topic->rest, "/v1") == 0 &&
+                    has_role(access, who));
+}
+
+static enum ota_access_verdict may_subscribe(const struct ota_access *access,
+                                             const struct ota_topic *topic,
+                                             const struct ota_identity *who)
+{
+    if (topic->kind == OTA_TOPIC_UPDATE || topic->kind == OTA_TOPIC_BLOCK) {
+        const char *rest = topic->kind == OTA_TOPIC_BLOCK ? "/#" : "";
+        return strcmp(topic->rest, rest) == 0 ? check_device(access, topic, who) : OTA_ACCESS_DENY;
+    }
+    if (topic->kind == OTA_TOPIC_GATEWAY_RESULT) {
+        return check_gateway(access, topic, who);
     }
     bool for_roles = topic->kind == OTA_TOPIC_REPORT || topic->kind == OTA_TOPIC_EVENT ||
                      topic->kind == OTA_TOPIC_CONTROL;
-    return for_roles && has_role(access, who);
+    return allow_if(for_roles && has_role(access, who));
 }
 
-static bool may_receive(const struct ota_access *access, const struct ota_topic *topic,
-                        const struct ota_identity *who)
+static enum ota_access_verdict may_receive(const struct ota_access *access,
+                                           const struct ota_topic *topic,
+                                           const struct ota_identity *who)
 {
-    if (topic->kind == OTA_TOPIC_UPDATE || topic->kind == OTA_TOPIC_BLOCK) {
-        return false; /* ours go to a client id, and nobody is asked: this one is somebody else's */
+    if (topic->kind == OTA_TOPIC_UPDATE || topic->kind == OTA_TOPIC_BLOCK ||
+        topic->kind == OTA_TOPIC_GATEWAY_RESULT) {
+        /* ours go to a client id, and nobody is asked: this one is somebody else's */
+        return OTA_ACCESS_DENY;
     }
     return may_subscribe(access, topic, who);
 }
@@ -297,8 +372,8 @@ enum ota_access_verdict ota_access_check(const struct ota_access *access, enum o
                                          const struct ota_topic *topic,
                                          const struct ota_identity *who)
 {
-    static bool (*const rules[])(const struct ota_access *, const struct ota_topic *,
-                                 const struct ota_identity *) = {
+    static enum ota_access_verdict (*const rules[])(
+        const struct ota_access *, const struct ota_topic *, const struct ota_identity *) = {
         [OTA_ACCESS_PUBLISH] = may_publish,
         [OTA_ACCESS_SUBSCRIBE] = may_subscribe,
         [OTA_ACCESS_RECEIVE] = may_receive,
@@ -306,5 +381,5 @@ enum ota_access_verdict ota_access_check(const struct ota_access *access, enum o
     if (topic->kind == OTA_TOPIC_FOREIGN) {
         return OTA_ACCESS_FOREIGN;
     }
-    return rules[op](access, topic, who) ? OTA_ACCESS_ALLOW : OTA_ACCESS_DENY;
+    return rules[op](access, topic, who);
 }

@@ -46,23 +46,26 @@ enum ota_topic_kind {
     OTA_TOPIC_UPDATE,
     OTA_TOPIC_BLOCK,
     OTA_TOPIC_EVENT,
-    OTA_TOPIC_GATEWAY,
-    OTA_TOPIC_CONTROL, /* $CONTROL/ota/… */
-    OTA_TOPIC_UNKNOWN  /* ours, and nothing that exists */
+    OTA_TOPIC_GATEWAY,        /* $gateway/operation/…: what gateways ask for */
+    OTA_TOPIC_GATEWAY_RESULT, /* $gateway/operation/result/…: what they are answered */
+    OTA_TOPIC_CONTROL,        /* $CONTROL/ota/… */
+    OTA_TOPIC_UNKNOWN         /* ours, and nothing that exists */
 };
 
 struct ota_topic {
     enum ota_topic_kind kind;
-    const char *product; /* of REPORT, UPDATE and BLOCK; point into the topic, unterminated */
+    const char *product; /* where it names one; point into the topic, unterminated */
     size_t product_len;
     const char *device;
     size_t device_len;
     const char *rest; /* behind product and device, or ota of CONTROL, with its slash; mostly "" */
+    bool by_gateway; /* who asks is the device's gateway: says who checked it, the parser doesn't */
 };
 
 enum ota_access_verdict {
     OTA_ACCESS_FOREIGN, /* none of our business */
     OTA_ACCESS_ALLOW,
+    OTA_ACCESS_ALLOW_GATEWAY, /* the user is the gateway that the device is bound to */
     OTA_ACCESS_DENY
 };
 
@@ -78,6 +81,11 @@ struct ota_topic ota_topic_parse(const struct ota_access *access, const char *te
 
 /* "lamp/lamp-17", "commands", or "": what the topic is about, for people. */
 void ota_topic_subject(const struct ota_topic *topic, char *text, size_t size);
+
+static inline bool ota_access_is_allowed(enum ota_access_verdict verdict)
+{
+    return verdict == OTA_ACCESS_ALLOW || verdict == OTA_ACCESS_ALLOW_GATEWAY;
+}
 
 /* Whether the client may do it. `topic` is what ota_topic_parse made of the topic or filter. */
 enum ota_access_verdict ota_access_check(const struct ota_access *access, enum ota_access_op op,

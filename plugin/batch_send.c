@@ -74,15 +74,15 @@ static enum ota_err spend(struct ota_core *core, struct ota_batch *batch, int64_
 }
 
 /* Whether the task was one that its batch ends, and that the sweep hasn't come to: it left the
- * line, to be ended. */
+ * line, to be ended. Or one whose gateway is at another: it comes back when that is over. */
 static bool leaves_line(struct ota_core *core, struct ota_task *task)
 {
     bool expired;
-    bool ends = ota_batch_ends(task, &expired);
-    if (ends) {
+    bool leaves = ota_batch_ends(task, &expired) || ota_tasks_is_kept_back(core, task);
+    if (leaves) {
         ota_tasks_plan(core, task);
     }
-    return ends;
+    return leaves;
 }
 
 static enum ota_err send_one(struct ota_core *core, struct ota_task *task, struct ota_error *error)

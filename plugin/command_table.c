@@ -128,12 +128,19 @@ static const struct ota_param list_devices_params[] = {
     {"online", OTA_PARAM_BOOL, false, 0, 0, "those that are connected, or are not"},
     {"tag", OTA_PARAM_TAG, false, 0, 0, "those that have this tag"},
     {"prefix", OTA_PARAM_DEVICE, false, 0, 0, "those whose name starts so"},
-    {"gateway", OTA_PARAM_DEVICE, false, 0, 0, "those bound to this gateway of the product"},
+    {"gateway", OTA_PARAM_DEVICE, false, 0, 0, "those bound to this gateway"},
     PAGE,
     END};
 
 static const struct ota_param list_device_history_params[] = {PRODUCT, DEVICE, PAGE, END};
 static const struct ota_param explain_device_params[] = {PRODUCT, DEVICE, END};
+#define GATEWAY                                                                                    \
+    {"gatewayProduct", OTA_PARAM_PRODUCT, true, 0, 0, "the gateway's product"},                    \
+    {                                                                                              \
+        "gateway", OTA_PARAM_DEVICE, true, 0, 0, "the gateway, a device"                           \
+    }
+static const struct ota_param bind_device_params[] = {PRODUCT, DEVICE, GATEWAY, END};
+static const struct ota_param unbind_device_params[] = {PRODUCT, DEVICE, GATEWAY, END};
 static const struct ota_param list_versions_params[] = {PRODUCT, PAGE, END};
 
 static const struct ota_param upgrade_device_params[] = {

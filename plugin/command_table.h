@@ -50,11 +50,15 @@
     X(GET_DEVICE, get_device, "getDevice", VIEWER, false, "device show",                           \
       "one device with its last task")                                                             \
     X(LIST_DEVICES, list_devices, "listDevices", VIEWER, false, "device list",                     \
-      "a product's devices, filtered by version, tag, name or presence")                           \
+      "a product's devices, by version, tag, name, presence or gateway")                           \
     X(LIST_DEVICE_HISTORY, list_device_history, "listDeviceHistory", VIEWER, false,                \
       "device history", "every version that a device reported, newest first")                      \
     X(EXPLAIN_DEVICE, explain_device, "explainDevice", VIEWER, false, "device explain",            \
       "why a device is where it is, in a sentence")                                                \
+    X(BIND_DEVICE, bind_device, "bindDevice", ADMIN, true, "device bind",                          \
+      "let a gateway speak for a device")                                                          \
+    X(UNBIND_DEVICE, unbind_device, "unbindDevice", ADMIN, true, "device unbind",                  \
+      "take a device from its gateway")                                                            \
     X(LIST_VERSIONS, list_versions, "listVersions", VIEWER, false, "version list",                 \
       "all versions of a product, uploaded or reported")                                           \
     X(UPGRADE_DEVICE, upgrade_device, "upgradeDevice", OPERATOR, true, "upgrade",                  \

@@ -7,7 +7,9 @@
 #include "batch_members.h"
 #include "broker.h"
 #include "events.h"
+#include "fleet_conn.h"
 #include "fleet_task.h"
+#include "task_plan.h"
 
 static void run_nothing(struct ota_core *core, struct ota_effect *effect)
 {
@@ -279,5 +281,16 @@ void ota_devices_seen(struct ota_core *core, struct ota_device *device)
     device->last_seen = ota_now_unix();
     if (ota_hour_of(device->last_seen) != device->seen_hour) {
         ota_fleet_mark(&core->fleet.dirty, device);
+    }
+}
+
+void ota_devices_offline(struct ota_core *core, struct ota_device *device)
+{
+    ota_fleet_set_conn(&core->fleet, device, NULL);
+    device->last_seen = ota_now_unix();
+    ota_fleet_mark(&core->fleet.dirty, device);
+    ota_events_presence(core, device);
+    if (device->task != NULL) {
+        ota_tasks_disconnected(core, device->task);
     }
 }

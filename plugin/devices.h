@@ -49,4 +49,7 @@ OTA_CHECKED enum ota_err ota_devices_remove(struct ota_core *core, struct ota_de
 /* A report or a subscription of the device just came in. */
 void ota_devices_seen(struct ota_core *core, struct ota_device *device);
 
+/* The device is connected no more. Its connection may speak for nobody now. */
+void ota_devices_offline(struct ota_core *core, struct ota_device *device);
+
 #endif

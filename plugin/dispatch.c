@@ -5,6 +5,7 @@
 #include "batch_send.h"
 #include "batch_tick.h"
 #include "broker.h"
+#include "gateways.h"
 #include "task_plan.h"
 #include "tasks.h"
 
@@ -32,6 +33,8 @@ void ota_dispatch_init(struct ota_dispatch *dispatch, struct ota_core *core)
     *dispatch = (struct ota_dispatch){.core = core, .last_tick = core->mono_now};
     dispatch->next_sweep = core->mono_now + OTA_SWEEP_EVERY_MS;
     dispatch->next_purge = core->mono_now;
+    core->fleet.orphaned = ota_gateways_orphaned;
+    core->fleet.orphaned_data = core;
 }
 
 void ota_dispatch_purge_soon(struct ota_dispatch *dispatch)
@@ -44,7 +47,7 @@ void ota_dispatch_purge_soon(struct ota_dispatch *dispatch)
 static bool wants_notice(const struct ota_core *core, const struct ota_task *task)
 {
     return task->next_notice != 0 && task->next_notice <= core->mono_now &&
-           task->device->conn != NULL && !ota_tasks_is_held(task) &&
+           task->device->conn != NULL && !ota_tasks_is_kept_back(core, task) &&
            (task->up.status != OTA_WAITING || task->up.deadline <= core->service_ms);
 }
 

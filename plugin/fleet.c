@@ -7,6 +7,7 @@
 
 #include "batch.h"
 #include "fleet_conn.h"
+#include "fleet_gateway.h"
 #include "fleet_task.h"
 
 #define OTA_PAGE 4096u
@@ -304,6 +305,7 @@ struct ota_device *ota_fleet_add_device(struct ota_fleet *fleet, const struct ot
 
 void ota_fleet_remove_device(struct ota_fleet *fleet, struct ota_device *device)
 {
+    ota_fleet_drop_bonds(fleet, device);
     ota_fleet_set_conn(fleet, device, NULL);
     ota_fleet_set_version(fleet, device, NULL);
     ota_index_remove(&fleet->devices,
@@ -315,12 +317,22 @@ void ota_fleet_remove_device(struct ota_fleet *fleet, struct ota_device *device)
     free(device);
 }
 
+/* Of each device that is bound to it people are told that it's gone: that is as much work as ten
+ * looks. */
+static int cost_of(const struct ota_fleet *fleet, const struct ota_device *device)
+{
+    const struct ota_gateway *gateway =
+        fleet->gateways.count > 0 ? ota_fleet_gateway(fleet, device) : NULL;
+    return gateway != NULL ? 10 * (int)gateway->count : 0;
+}
+
 bool ota_fleet_purge(struct ota_fleet *fleet, int ids)
 {
     size_t end = fleet->page_count * OTA_PAGE;
     for (; ids > 0 && fleet->doomed != NULL && fleet->doom_at < end; ids--) {
         struct ota_device *device = device_at(fleet, (int64_t)fleet->doom_at++);
         if (device != NULL && ota_device_is_doomed(device)) {
+            ids -= cost_of(fleet, device);
             ota_fleet_remove_device(fleet, device);
         }
     }
@@ -473,6 +485,7 @@ static void free_all_devices(struct ota_fleet *fleet)
 void ota_fleet_free(struct ota_fleet *fleet)
 {
     free_all_devices(fleet);
+    ota_fleet_free_bonds(fleet);
     ota_fleet_free_batches(fleet);
     ota_fleet_free_conns(fleet);
     void *item;

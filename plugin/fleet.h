@@ -61,9 +61,10 @@ struct ota_device {
     struct ota_device *prev_of_conn;
     struct ota_device *next_of_conn;
     int64_t last_seen; /* Unix ms; 0 */
-    /* These four are one word: it saves what malloc rounds up to 16, for some lengths of names. */
+    /* These five are one word: it saves what malloc rounds up to 16, for some lengths of names. */
     int64_t last_task : 40;  /* newest task's id, unfinished or not; 0 */
-    uint64_t seen_hour : 22; /* last_seen as the store has it, in hours since 1970 */
+    uint64_t seen_hour : 21; /* last_seen as the store has it, in hours since 1970, up to 2209 */
+    bool bound : 1;          /* to a gateway: see fleet_gateway.h */
     bool hold : 1;
     bool may_settle : 1; /* the last task is finished, but a report may still change it */
     uint32_t id;
@@ -120,6 +121,12 @@ struct ota_fleet {
     struct ota_index product_ids;
     struct ota_index devices;  /* by product and name */
     struct ota_index conns;    /* by client */
+    struct ota_index bonds;    /* of devices that are bound to a gateway, by device */
+    struct ota_index gateways; /* by device */
+    /* The device was bound to a gateway that is gone now; connected: through it, and so it isn't
+     * any more. May be NULL. */
+    void (*orphaned)(void *data, struct ota_device *device, bool connected);
+    void *orphaned_data;
     struct ota_index firmware; /* by id */
     struct ota_index batches;  /* by id */
     struct ota_batch *live;    /* batches that aren't settled: list through next_live */

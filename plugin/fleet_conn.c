@@ -50,6 +50,13 @@ void ota_fleet_remove_conn(struct ota_fleet *fleet, struct ota_conn *conn)
     free_conn(conn);
 }
 
+void ota_fleet_drop_idle_conn(struct ota_fleet *fleet, struct ota_conn *conn)
+{
+    if (conn != NULL && conn->devices == NULL) {
+        ota_fleet_remove_conn(fleet, conn);
+    }
+}
+
 void ota_fleet_free_conns(struct ota_fleet *fleet)
 {
     struct ota_conn *conn;

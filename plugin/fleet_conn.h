@@ -14,6 +14,8 @@ struct ota_conn *ota_fleet_add_conn(struct ota_fleet *fleet, const struct mosqui
                                     const char *client_id);
 /* The connection must speak for no device any more. */
 void ota_fleet_remove_conn(struct ota_fleet *fleet, struct ota_conn *conn);
+/* The same where it speaks for nobody; conn may be NULL. */
+void ota_fleet_drop_idle_conn(struct ota_fleet *fleet, struct ota_conn *conn);
 /* conn NULL: offline. */
 void ota_fleet_set_conn(struct ota_fleet *fleet, struct ota_device *device, struct ota_conn *conn);
 void ota_fleet_free_conns(struct ota_fleet *fleet);

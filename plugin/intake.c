@@ -322,6 +322,13 @@ static enum ota_report_kind kind_of(const struct ota_report *report)
     }
 }
 
+static bool sign(struct ota_core *core, const struct mosquitto *client,
+                 const struct ota_topic *topic, struct ota_device *device)
+{
+    return topic->by_gateway ? ota_presence_sign_by_gateway(core, client, device, OTA_SIGN_REPORTED)
+                             : ota_presence_sign(core, client, device, OTA_SIGN_REPORTED);
+}
+
 /* What it says goes to whom it is for. */
 static enum ota_err take(struct ota_core *core, struct ota_device *device,
                          const struct ota_report *report, enum ota_refusal *refusal,
@@ -361,8 +368,8 @@ static void take_block(struct ota_intake *intake, const struct mosquitto *client
 }
 
 static enum ota_intake_verdict take_from(struct ota_intake *intake, const struct mosquitto *client,
-                                         struct ota_device *device, const struct ota_report *report,
-                                         int qos)
+                                         const struct ota_topic *topic, struct ota_device *device,
+                                         const struct ota_report *report, int qos)
 {
     struct ota_core *core = intake->core;
     struct ota_error error = {0};
@@ -371,7 +378,7 @@ static enum ota_intake_verdict take_from(struct ota_intake *intake, const struct
         !ota_rate_take(&core->settings.report_rate, &device->report_tat, core->mono_now)) {
         return too_often(intake, client, device, report);
     }
-    if (!ota_presence_sign(core, client, device, OTA_SIGN_REPORTED)) {
+    if (!sign(core, client, topic, device)) {
         (void)ota_error_no_memory(&error);
         return not_committed(intake, client, &error);
     }
@@ -426,5 +433,5 @@ enum ota_intake_verdict ota_intake_report(struct ota_intake *intake, const struc
         ota_intake_refuse(intake, client, refusal);
         return OTA_INTAKE_REFUSED;
     }
-    return take_from(intake, client, device, &report, qos);
+    return take_from(intake, client, topic, device, &report, qos);
 }

@@ -7,6 +7,8 @@
 #ifndef OTA_INTAKE_H
 #define OTA_INTAKE_H
 
+#include <jansson.h>
+
 #include "access.h"
 #include "core.h"
 #include "inband.h"
@@ -32,6 +34,7 @@
     X(RATE, "rate", "the device reports too often")                                                \
     X(NO_TASK, "no_task", "the progress belongs to no task that it could change")                  \
     X(NO_NOTICE, "no_notice", "there is no notice to be sent again")                               \
+    X(GATEWAY, "gateway", "the client is a gateway that nobody made known (createDevice)")         \
     X(STORE, "store", "it could not be stored; the device will send again")
 
 enum ota_refusal {
@@ -71,7 +74,8 @@ enum ota_intake_verdict {
     OTA_INTAKE_NOT_COMMITTED /* don't acknowledge: the device has to send it again */
 };
 
-/* A report on the topic by a client that is that device, with the QoS that it came at. */
+/* A report on the topic by a client that is that device, or its gateway, with the QoS that it came
+ * at. */
 enum ota_intake_verdict ota_intake_report(struct ota_intake *intake, const struct mosquitto *client,
                                           const struct ota_topic *topic, const void *payload,
                                           size_t len, int qos);
@@ -92,8 +96,12 @@ void ota_intake_deny(struct ota_intake *intake, const struct mosquitto *client,
 /* "not_json" and the like. */
 const char *ota_refusal_name(enum ota_refusal reason);
 
-/* --- what a report says, for tests and the fuzzer ----------------------------------------------
+/* --- what a report says, for the gateways' operations, tests and the fuzzer ---------------------
  */
+
+/* The payload as JSON where it is neither too long nor nested or keyed beyond reason: a reference
+ * that is the caller's. Else OTA_REFUSED_…, of which STORE is: memory is out. */
+enum ota_refusal ota_report_read(const void *payload, size_t len, int max_keys, json_t **root);
 
 enum ota_report_says {
     OTA_SAYS_NOTHING, /* that could be read */

@@ -1,12 +1,25 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "load.h"
 
+#include <stdlib.h>
+
 #include "batch_members.h"
+#include "fleet_gateway.h"
 #include "fleet_task.h"
+#include "task_line.h"
 #include "task_plan.h"
+
+/* A gateway may be younger than those that are bound to it. */
+struct binding {
+    int64_t device_id;
+    int64_t gateway_id;
+};
 
 struct loading {
     struct ota_core *core;
+    struct binding *bindings;
+    size_t binding_count;
+    size_t binding_room;
     bool no_memory;
     enum ota_err err;
     struct ota_error *error;
@@ -44,11 +57,39 @@ static bool load_firmware(void *data, const struct ota_firmware_row *row)
     return !loading->no_memory;
 }
 
+static bool note_binding(struct loading *loading, const struct ota_device_row *row)
+{
+    if (loading->binding_count == loading->binding_room) {
+        size_t room = loading->binding_room != 0 ? loading->binding_room * 2 : 64;
+        struct binding *grown = realloc(loading->bindings, room * sizeof *grown);
+        if (grown == NULL) {
+            return false;
+        }
+        loading->bindings = grown;
+        loading->binding_room = room;
+    }
+    loading->bindings[loading->binding_count++] = (struct binding){row->id, row->gateway_id};
+    return true;
+}
+
 static bool load_device(void *data, const struct ota_device_row *row)
 {
     struct loading *loading = data;
-    loading->no_memory = ota_fleet_add_device(&loading->core->fleet, row) == NULL;
+    loading->no_memory = ota_fleet_add_device(&loading->core->fleet, row) == NULL ||
+                         (row->gateway_id != 0 && !note_binding(loading, row));
     return !loading->no_memory;
+}
+
+static void bind_all(struct loading *loading)
+{
+    struct ota_fleet *fleet = &loading->core->fleet;
+    for (size_t i = 0; i < loading->binding_count && !loading->no_memory; i++) {
+        struct ota_device *device = ota_fleet_device_by_id(fleet, loading->bindings[i].device_id);
+        struct ota_device *gateway = ota_fleet_device_by_id(fleet, loading->bindings[i].gateway_id);
+        if (device != NULL && gateway != NULL) { /* NULL: the gateway is being deleted */
+            loading->no_memory = ota_fleet_bind(fleet, device, gateway) == NULL;
+        }
+    }
 }
 
 static bool load_batch(void *data, const struct ota_batch_row *row, const char *text)
@@ -140,6 +181,7 @@ static bool load_task(void *data, const struct ota_task_row *row)
         ota_upgrade_of_row(row, &task->up);
         task->up.retry_on = ota_task_retry_on(task);
         ota_fleet_link_task(&core->fleet, task);
+        ota_line_look(core, task->device);
         ota_tasks_plan(core, task);
     }
     return !loading->no_memory;
@@ -172,6 +214,9 @@ static enum ota_err load_all(struct ota_core *core, struct loading *loading,
     if (err == OTA_OK && !loading->no_memory) {
         err = ota_device_load(core->store, load_device, loading, error);
         ota_index_settle(&core->fleet.devices);
+    }
+    if (err == OTA_OK && !loading->no_memory) {
+        bind_all(loading);
     }
     if (err == OTA_OK && !loading->no_memory) {
         err = ota_batch_load(core->store, load_batch, loading, error);
@@ -209,6 +254,7 @@ enum ota_err ota_load(struct ota_core *core, struct ota_error *error)
     }
     struct loading loading = {.core = core, .error = error};
     err = load_all(core, &loading, error);
+    free(loading.bindings);
     if (err == OTA_OK && loading.no_memory) {
         err = ota_error_set(error, OTA_INTERNAL, NULL,
                             "the fleet can't be loaded: memory is out, or the database is damaged "

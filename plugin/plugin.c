@@ -13,6 +13,7 @@
 #include "broker_conf.h"
 #include "broker_thread.h"
 #include "neighbours.h"
+#include "operation.h"
 #include "presence.h"
 #include "service.h"
 
@@ -50,6 +51,12 @@ struct plugin {
 
 /* --- access --------------------------------------------------------------------------------- */
 
+/* Whether devices publish there; else admins do. */
+static bool is_by_devices(const struct ota_topic *topic)
+{
+    return topic->kind == OTA_TOPIC_REPORT || topic->kind == OTA_TOPIC_GATEWAY;
+}
+
 /* What may be published by this client may still not be published like this. */
 static bool is_bad_publish(struct plugin *plugin, const struct mosquitto_evt_acl_check *event,
                            const struct ota_topic *topic)
@@ -59,7 +66,7 @@ static bool is_bad_publish(struct plugin *plugin, const struct mosquitto_evt_acl
         reason = OTA_REFUSED_RETAINED;
     } else if (event->client == plugin->gone) {
         reason = OTA_REFUSED_WILL;
-    } else if (topic->kind == OTA_TOPIC_REPORT && event->payloadlen > OTA_REPORT_MAX) {
+    } else if (is_by_devices(topic) && event->payloadlen > OTA_REPORT_MAX) {
         reason = OTA_REFUSED_TOO_LARGE;
     }
     if (reason == OTA_REFUSAL_COUNT) {
@@ -72,7 +79,7 @@ static bool is_bad_publish(struct plugin *plugin, const struct mosquitto_evt_acl
 static int deny(struct plugin *plugin, const struct mosquitto_evt_acl_check *event,
                 const struct ota_topic *topic)
 {
-    if (event->access == MOSQ_ACL_WRITE && topic->kind == OTA_TOPIC_REPORT) {
+    if (event->access == MOSQ_ACL_WRITE && is_by_devices(topic)) {
         ota_intake_deny(&plugin->service.intake, event->client, topic);
     }
     return MOSQ_ERR_ACL_DENIED;
@@ -97,13 +104,27 @@ static bool is_left_over(struct plugin *plugin, const struct mosquitto_evt_acl_c
     all.rest = "/#";
     if (event->access != MOSQ_ACL_READ || topic->kind != OTA_TOPIC_BLOCK ||
         topic->product == NULL || event->retain || plugin->left_over == OTA_LEFT_OVER_MAX ||
-        ota_access_check(&service->access, OTA_ACCESS_SUBSCRIBE, &all, who) != OTA_ACCESS_ALLOW) {
+        !ota_access_is_allowed(
+            ota_access_check(&service->access, OTA_ACCESS_SUBSCRIBE, &all, who))) {
         return false;
     }
     plugin->left_over++;
     const struct ota_device *device = ota_service_device(service, topic);
     return device != NULL && ota_block_is_genuine(&service->core, device, topic->rest,
                                                   event->payload, event->payloadlen);
+}
+
+/* Without memory for it, its report comes next. */
+static void note_subscribed(struct ota_service *service, const struct mosquitto *client,
+                            const struct ota_topic *topic)
+{
+    struct ota_device *device = ota_service_device(service, topic);
+    if (device == NULL) {
+        return;
+    }
+    (void)(topic->by_gateway
+               ? ota_presence_sign_by_gateway(&service->core, client, device, OTA_SIGN_SUBSCRIBED)
+               : ota_presence_sign(&service->core, client, device, OTA_SIGN_SUBSCRIBED));
 }
 
 OTA_SLOW_PATH static int on_dollar_acl(struct plugin *plugin,
@@ -126,7 +147,8 @@ OTA_SLOW_PATH static int on_dollar_acl(struct plugin *plugin,
     if (is_left_over(plugin, event, &topic, &who)) {
         return MOSQ_ERR_SUCCESS;
     }
-    if (ota_access_check(&service->access, op, &topic, &who) != OTA_ACCESS_ALLOW) {
+    enum ota_access_verdict verdict = ota_access_check(&service->access, op, &topic, &who);
+    if (!ota_access_is_allowed(verdict)) {
         return deny(plugin, event, &topic);
     }
     if (op == OTA_ACCESS_PUBLISH) {
@@ -146,11 +168,8 @@ OTA_SLOW_PATH static int on_dollar_acl(struct plugin *plugin,
         return MOSQ_ERR_ACL_DENIED;
     }
     if (op == OTA_ACCESS_SUBSCRIBE && topic.kind == OTA_TOPIC_UPDATE) {
-        struct ota_device *device = ota_service_device(service, &topic);
-        if (device != NULL) {
-            /* without memory for it, its report comes next */
-            (void)ota_presence_sign(&service->core, event->client, device, OTA_SIGN_SUBSCRIBED);
-        }
+        topic.by_gateway = verdict == OTA_ACCESS_ALLOW_GATEWAY;
+        note_subscribed(service, event->client, &topic);
     }
     return MOSQ_ERR_SUCCESS;
 }
@@ -209,8 +228,9 @@ OTA_SLOW_PATH static int on_dollar_message(struct plugin *plugin,
     plugin->acl_passed = NULL;
     const struct ota_identity who =
         ota_device_auth_identity(service->around.device_auth, event->client);
-    if (topic.kind != OTA_TOPIC_REPORT ||
-        ota_access_check(&service->access, OTA_ACCESS_PUBLISH, &topic, &who) != OTA_ACCESS_ALLOW) {
+    enum ota_access_verdict access =
+        ota_access_check(&service->access, OTA_ACCESS_PUBLISH, &topic, &who);
+    if (!is_by_devices(&topic) || !ota_access_is_allowed(access)) {
         ota_intake_deny(&service->intake, event->client, &topic);
         return MOSQ_ERR_ACL_DENIED;
     }
@@ -219,8 +239,13 @@ OTA_SLOW_PATH static int on_dollar_message(struct plugin *plugin,
         return MOSQ_ERR_ACL_DENIED;
     }
     int64_t began = ota_now_us();
-    enum ota_intake_verdict verdict = ota_intake_report(
-        &service->intake, event->client, &topic, event->payload, event->payloadlen, event->qos);
+    topic.by_gateway = access == OTA_ACCESS_ALLOW_GATEWAY;
+    enum ota_intake_verdict verdict =
+        topic.kind == OTA_TOPIC_GATEWAY
+            ? ota_operation_take(&service->intake, event->client, &topic, event->payload,
+                                 event->payloadlen)
+            : ota_intake_report(&service->intake, event->client, &topic, event->payload,
+                                event->payloadlen, event->qos);
     ota_histogram_add(&service->core.counters.reports, ota_now_us() - began);
     switch (verdict) {
     case OTA_INTAKE_TAKEN:

@@ -16,6 +16,16 @@ enum ota_sign { OTA_SIGN_SUBSCRIBED, OTA_SIGN_REPORTED };
  * out, and the device isn't known as connected. */
 bool ota_presence_sign(struct ota_core *core, const struct mosquitto *client,
                        struct ota_device *device, enum ota_sign sign);
+/* The same where the client is the gateway that the device is bound to. */
+bool ota_presence_sign_by_gateway(struct ota_core *core, const struct mosquitto *client,
+                                  struct ota_device *device, enum ota_sign sign);
+
+/* The gateway says that the device, which is bound to it, is there, or isn't any more. A device
+ * that has a connection of its own keeps it. False: memory is out. */
+bool ota_presence_announce(struct ota_core *core, const struct mosquitto *client,
+                           struct ota_device *device);
+void ota_presence_leave(struct ota_core *core, const struct mosquitto *client,
+                        struct ota_device *device);
 
 /* Makes room for what the client is about to be; false: memory is out. What came to nothing is
  * taken back. */

@@ -13,7 +13,7 @@
 #define OTA_KEYS_MAX  64
 
 /* Before the parser sees it: a document of 4 KiB can hold 2,000 levels or keys. */
-static bool is_reasonable(const char *text, size_t len)
+static bool is_reasonable(const char *text, size_t len, int max_keys)
 {
     int depth = 0;
     int keys = 0;
@@ -28,7 +28,7 @@ static bool is_reasonable(const char *text, size_t len)
         in_string = c == '"';
         keys += c == ':';
         depth += (c == '{' || c == '[') - (c == '}' || c == ']');
-        if (depth > OTA_DEPTH_MAX || keys > OTA_KEYS_MAX) {
+        if (depth > OTA_DEPTH_MAX || keys > max_keys) {
             return false;
         }
     }
@@ -204,17 +204,30 @@ static struct ota_part part_of(const json_t *object, const char *key)
     return (struct ota_part){.kind = value == NULL ? OTA_PART_ABSENT : OTA_PART_OTHER};
 }
 
-enum ota_refusal ota_report_parse_any(const void *payload, size_t len, struct ota_report *report)
+enum ota_refusal ota_report_read(const void *payload, size_t len, int max_keys, json_t **root)
 {
     const char *text = payload != NULL ? payload : "";
-    report->says = OTA_SAYS_NOTHING;
-    if (!is_reasonable(text, payload != NULL ? len : 0)) {
+    if (len > OTA_REPORT_MAX) {
+        return OTA_REFUSED_TOO_LARGE;
+    }
+    if (!is_reasonable(text, payload != NULL ? len : 0, max_keys)) {
         return OTA_REFUSED_NESTED;
     }
     bool no_memory;
-    json_t *root = ota_json_read(text, len, JSON_REJECT_DUPLICATES, NULL, &no_memory);
-    if (root == NULL) {
+    *root = ota_json_read(text, len, JSON_REJECT_DUPLICATES, NULL, &no_memory);
+    if (*root == NULL) {
         return no_memory ? OTA_REFUSED_STORE : OTA_REFUSED_NOT_JSON;
+    }
+    return OTA_REFUSAL_COUNT;
+}
+
+enum ota_refusal ota_report_parse_any(const void *payload, size_t len, struct ota_report *report)
+{
+    json_t *root = NULL;
+    report->says = OTA_SAYS_NOTHING;
+    enum ota_refusal read = ota_report_read(payload, len, OTA_KEYS_MAX, &root);
+    if (read != OTA_REFUSAL_COUNT) {
+        return read;
     }
     const json_t *body = json_object_get(root, "report");
     const json_t *progress = json_object_get(body, "progress");

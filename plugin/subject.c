@@ -48,6 +48,11 @@ static void add_names(const json_t *fields, char *text, size_t size)
     if (version != NULL) {
         append(text, size, " %s", version);
     }
+    const char *gateway_product = legal(fields, "gatewayProduct", ota_name_is_product);
+    const char *gateway = legal(fields, "gateway", ota_name_is_device);
+    if (gateway_product != NULL && gateway != NULL) {
+        append(text, size, " gateway %s/%s", gateway_product, gateway);
+    }
 }
 
 static void add_numbers(const json_t *fields, char *text, size_t size)

@@ -3,6 +3,7 @@
 
 #include "batch.h"
 #include "broker.h"
+#include "fleet_gateway.h"
 #include "notice.h"
 
 /* A device that only subscribes gets this long to report before the notice goes out: a notice
@@ -18,9 +19,10 @@ static int64_t mono_of_service(const struct ota_core *core, int64_t service)
     return core->mono_now + (left > 0 ? left : 0);
 }
 
-bool ota_tasks_is_held(const struct ota_task *task)
+bool ota_tasks_is_kept_back(const struct ota_core *core, const struct ota_task *task)
 {
-    return task->device->hold && task->up.status == OTA_WAITING;
+    return (task->device->hold && task->up.status == OTA_WAITING) ||
+           ota_fleet_waits_for_gateway(&core->fleet, task);
 }
 
 /* Why a task that its batch could send isn't sent. */
@@ -53,7 +55,10 @@ enum ota_wait ota_tasks_wait(const struct ota_core *core, const struct ota_task 
     if (task->up.deadline > core->service_ms) {
         return OTA_WAIT_RETRY;
     }
-    return task->batch != NULL ? batch_wait(task) : OTA_WAIT_NONE;
+    enum ota_wait wait = task->batch != NULL ? batch_wait(task) : OTA_WAIT_NONE;
+    bool has_its_turn = task->batch == NULL || wait == OTA_WAIT_IN_FLIGHT || wait == OTA_WAIT_PACED;
+    return has_its_turn && ota_fleet_waits_for_gateway(&core->fleet, task) ? OTA_WAIT_GATEWAY
+                                                                           : wait;
 }
 
 static int64_t due_at(const struct ota_core *core, struct ota_task *task)
@@ -62,7 +67,8 @@ static int64_t due_at(const struct ota_core *core, struct ota_task *task)
     if (ota_status_is_timed(task->up.status)) {
         when = mono_of_service(core, task->up.deadline);
     }
-    if (task->device->conn == NULL || ota_tasks_is_held(task) || task->next_notice == 0) {
+    if (task->device->conn == NULL || task->next_notice == 0 ||
+        ota_tasks_is_kept_back(core, task)) {
         return when;
     }
     int64_t notice = task->next_notice;
@@ -128,6 +134,12 @@ void ota_tasks_disconnected(struct ota_core *core, struct ota_task *task)
 {
     task->next_notice = 0;
     ota_tasks_plan(core, task);
+}
+
+void ota_tasks_announced(struct ota_core *core, struct ota_task *task)
+{
+    task->progress_seen = false;
+    ota_tasks_disconnected(core, task);
 }
 
 void ota_tasks_repeat_notice(struct ota_core *core, struct ota_task *task)

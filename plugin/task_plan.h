@@ -17,6 +17,8 @@ void ota_tasks_connected(struct ota_core *core, struct ota_task *task);
 void ota_tasks_reported_version(struct ota_core *core, struct ota_task *task);
 void ota_tasks_asked_notice(struct ota_core *core, struct ota_task *task);
 void ota_tasks_disconnected(struct ota_core *core, struct ota_task *task);
+/* A gateway's connection is the device's now, but it hasn't asked for its messages yet. */
+void ota_tasks_announced(struct ota_core *core, struct ota_task *task);
 
 /* Sends the notice of the running attempt once more, and plans the next. */
 void ota_tasks_repeat_notice(struct ota_core *core, struct ota_task *task);
@@ -25,8 +27,9 @@ void ota_tasks_repeat_notice(struct ota_core *core, struct ota_task *task);
  * for a minute: it must not hold up the others. */
 void ota_tasks_set_aside(struct ota_core *core, struct ota_task *task, enum ota_err err);
 
-/* Whether the device's hold keeps the task back: only before the first notice of an attempt. */
-bool ota_tasks_is_held(const struct ota_task *task);
+/* Whether something keeps a task back that could be told else: the device's hold, or that its
+ * gateway is at another one. Only before the first notice of an attempt. */
+bool ota_tasks_is_kept_back(const struct ota_core *core, const struct ota_task *task);
 
 /* Why a waiting task of a connected device waits. */
 enum ota_wait ota_tasks_wait(const struct ota_core *core, const struct ota_task *task);

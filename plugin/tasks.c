@@ -10,6 +10,7 @@
 #include "events.h"
 #include "fleet_task.h"
 #include "notice.h"
+#include "task_line.h"
 #include "task_make.h"
 #include "task_plan.h"
 
@@ -204,6 +205,7 @@ static void take_over(struct ota_core *core, struct ota_task *task, const struct
 static void run_moved(struct ota_core *core, struct ota_effect *effect)
 {
     struct ota_task *task = effect->item;
+    struct ota_device *device = task->device;
     bool was_told = ota_status_is_timed(task->up.status);
     if (task->batch != NULL) {
         struct ota_counted before = ota_batch_counted(task, &task->up);
@@ -225,12 +227,15 @@ static void run_moved(struct ota_core *core, struct ota_effect *effect)
     } else {
         go_on(core, task);
     }
+    ota_line_look(core, device);
 }
 
 static void drop_moved(struct ota_core *core, struct ota_effect *effect)
 {
+    struct ota_task *task = effect->item;
     free(effect->other);
-    ota_tasks_plan(core, effect->item); /* the dispatcher took it out of the heap */
+    ota_line_look(core, task->device);
+    ota_tasks_plan(core, task); /* the dispatcher took it out of the heap */
 }
 
 static enum ota_err write_moved(struct ota_core *core, void *data, struct ota_error *error)
@@ -300,7 +305,14 @@ enum ota_err ota_tasks_apply(struct ota_core *core, struct ota_task *task,
     /* code and message are of one failure */
     fill_row(task, up.has_result_code ? message : "", &row);
     struct step step = {.task = task, .row = &row, .up = &up, .outcome = &outcome, .event = event};
-    return in_transaction(core, write_moved, &step, error);
+    if (event->kind == OTA_EV_NOTICED) {
+        ota_line_claim(core, task->device);
+    }
+    enum ota_err err = in_transaction(core, write_moved, &step, error);
+    if (err != OTA_OK) {
+        ota_line_look(core, task->device);
+    }
+    return err;
 }
 
 /* --- finished tasks: late truth, confirmation, a new attempt ---------------------------------- */

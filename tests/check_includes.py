@@ -23,9 +23,9 @@ LAYERS = {
     "memory": ("fleet.* fleet_*.* batch.* batch_members.* heap.*", "util store pure memory"),
     "core": ("core.*", "util store seam pure memory core"),
     "told": ("events.* notice.*", "util store seam pure url memory core told"),
-    "moves": ("tasks.* task_make.* task_plan.*", "util store seam pure url memory core told moves"),
+    "moves": ("tasks.* task_line.* task_make.* task_plan.*", "util store seam pure url memory core told moves"),
     "domain": (
-        "batches.* batch_*.* prepare.* enrol.* continuous.* firmware.* dispatch.* devices.* uploads.* load.* trail.* retention.*",
+        "batches.* batch_*.* prepare.* enrol.* continuous.* firmware.* dispatch.* devices.* gateways.* uploads.* load.* trail.* retention.*",
         "util table store seam pure url memory core told moves domain",
     ),
     "http": (
@@ -40,7 +40,7 @@ LAYERS = {
         "util seam http roles people",
     ),
     "door": (
-        "access.* block_check.* inband.* broker_conf.* device_auth.* proofs.* vendor_login.* keyfile.* intake.* machine.* report*.* control.* fields.* presence.* subject.* commands/* "
+        "access.* block_check.* inband.* broker_conf.* device_auth.* proofs.* vendor_login.* keyfile.* intake.* operation.* machine.* report*.* control.* fields.* presence.* subject.* commands/* "
         "errands.* metrics.*",
         "util table store seam pure url memory core told moves domain http roles people door",
     ),

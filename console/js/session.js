@@ -15,6 +15,8 @@ export const ADMIN = [
     'deleteFirmware',
     'createDevice',
     'deleteDevice',
+    'bindDevice',
+    'unbindDevice',
     'listAudit',
     'backup',
 ];

@@ -23,6 +23,10 @@ OTA_CHECKED enum ota_err ota_call_device(struct ota_call *call, struct ota_produ
 /* The firmware that the field version names, which devices can fetch. */
 OTA_CHECKED enum ota_err ota_call_target(struct ota_call *call, const struct ota_product *product,
                                          struct ota_firmware **firmware);
+/* The device that the field gateway names: a gateway of that name, of this product or, where there
+ * is one alone, of another; or a device of the product that could become one. */
+OTA_CHECKED enum ota_err ota_call_gateway(struct ota_call *call, const struct ota_product *product,
+                                          const struct ota_device **gateway);
 OTA_CHECKED enum ota_err ota_call_batch(struct ota_call *call, struct ota_batch **batch);
 /* retry.on as it is stored: "timeout,-1". */
 void ota_call_retry_on(const json_t *retry, char *text, size_t size);
@@ -35,6 +39,8 @@ OTA_CHECKED enum ota_err ota_call_revoke(struct ota_call *call, const struct ota
 /* Sets a key of call->data; takes the reference. A value that is NULL could not be made: what
  * call->error says, or memory is out. */
 OTA_CHECKED enum ota_err ota_call_answer(struct ota_call *call, const char *key, json_t *value);
+/* The answer is the device. */
+OTA_CHECKED enum ota_err ota_call_answer_device(struct ota_call *call, int64_t id);
 
 /* Append and set, and take the reference; where memory is out, or the value is NULL, *array or
  * *object becomes NULL: so only the end is checked. */

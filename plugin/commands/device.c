@@ -8,7 +8,7 @@
 #include "../task_plan.h"
 #include "commands.h"
 
-static enum ota_err answer_device(struct ota_call *call, int64_t id)
+enum ota_err ota_call_answer_device(struct ota_call *call, int64_t id)
 {
     struct ota_device_row row;
     enum ota_err err = ota_device_get(call->core->store, id, &row, &call->error);
@@ -70,7 +70,7 @@ enum ota_err ota_cmd_create_device(struct ota_call *call)
                               json_string("the vendor's SDK can't speak product and device names "
                                           "of more than 50 characters together"));
     }
-    return err == OTA_OK ? answer_device(call, row.id) : err;
+    return err == OTA_OK ? ota_call_answer_device(call, row.id) : err;
 }
 
 static void run_updated(struct ota_core *core, struct ota_effect *effect)
@@ -117,7 +117,7 @@ enum ota_err ota_cmd_update_device(struct ota_call *call)
     effect->item = device;
     effect->number = row.hold;
     err = ota_device_update(call->core->store, &row, &call->error);
-    return err == OTA_OK ? answer_device(call, row.id) : err;
+    return err == OTA_OK ? ota_call_answer_device(call, row.id) : err;
 }
 
 /* --- deleting: the device at once, its history in slices ----------------------------------------
@@ -182,7 +182,7 @@ enum ota_err ota_cmd_get_device(struct ota_call *call)
     struct ota_product *product;
     struct ota_device *device;
     enum ota_err err = ota_call_device(call, &product, &device);
-    return err == OTA_OK ? answer_device(call, device->id) : err;
+    return err == OTA_OK ? ota_call_answer_device(call, device->id) : err;
 }
 
 /* --- lists ------------------------------------------------------------------------------------ */
@@ -203,26 +203,10 @@ static bool list_device(void *data, const struct ota_device_row *row)
     return !ota_page_is_full(&listing->page);
 }
 
-static enum ota_err find_gateway(struct ota_call *call, const struct ota_product *product,
-                                 struct ota_device_filter *filter)
-{
-    const char *name = ota_field_text(call->fields, "gateway");
-    if (name[0] == '\0') {
-        return OTA_OK;
-    }
-    const struct ota_device *gateway =
-        ota_fleet_device(&call->core->fleet, product, name, strlen(name));
-    if (gateway == NULL) {
-        return ota_error_set(&call->error, OTA_NOT_FOUND, "gateway", "product %s has no device %s",
-                             product->name, name);
-    }
-    filter->gateway_id = gateway->id;
-    return OTA_OK;
-}
-
 enum ota_err ota_cmd_list_devices(struct ota_call *call)
 {
     struct ota_product *product;
+    const struct ota_device *gateway = NULL;
     struct listing listing = {.call = call};
     char last[OTA_DEVICE_MAX + 1] = "";
     bool more = false;
@@ -238,7 +222,10 @@ enum ota_err ota_cmd_list_devices(struct ota_call *call)
             .tag = ota_field_text_or_null(call->fields, "tag"),
             .prefix = ota_field_text_or_null(call->fields, "prefix"),
             .online = json_object_get(call->fields, "online") != NULL ? &online : NULL};
-        err = find_gateway(call, product, &filter);
+        if (json_object_get(call->fields, "gateway") != NULL) {
+            err = ota_call_gateway(call, product, &gateway);
+            filter.gateway_id = gateway != NULL ? gateway->id : 0;
+        }
         if (err == OTA_OK) {
             err = ota_device_list(call->core->store, &filter, listing.page.key, list_device,
                                   &listing, last, &more, &call->error);

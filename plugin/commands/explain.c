@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../fleet_gateway.h"
 #include "../task_plan.h"
 #include "commands.h"
 
@@ -146,6 +147,37 @@ static void explain_batch(const struct ota_task *task, enum ota_wait wait, struc
     }
 }
 
+/* Whom the gateway is at; NULL: at nobody that is known. */
+static const struct ota_task *task_before(const struct ota_gateway *gateway)
+{
+    for (const struct ota_bond *bond = gateway->bonds; bond != NULL; bond = bond->next) {
+        if (bond->counted) {
+            return bond->device->task;
+        }
+    }
+    return NULL;
+}
+
+static void explain_gateway(const struct ota_core *core, const struct ota_task *task,
+                            struct explanation *why)
+{
+    const struct ota_device *device = task->device;
+    const struct ota_bond *bond = ota_fleet_bond(&core->fleet, device);
+    const struct ota_device *gateway = bond->gateway->device;
+    const struct ota_task *before = task_before(bond->gateway);
+    if (before == NULL) {
+        (void)snprintf(why->sentence, sizeof why->sentence,
+                       "%s waits: its gateway %s announced it, but has not subscribed to its "
+                       "messages yet.",
+                       device->name, gateway->name);
+        return;
+    }
+    (void)snprintf(why->sentence, sizeof why->sentence,
+                   "%s waits for its gateway %s, which upgrades one device at a time: it is at %s "
+                   "(task %lld).",
+                   device->name, gateway->name, before->device->name, (long long)before->id);
+}
+
 static void explain_waiting(const struct ota_core *core, const struct ota_device *device,
                             struct explanation *why)
 {
@@ -167,6 +199,8 @@ static void explain_waiting(const struct ota_core *core, const struct ota_device
                        "An attempt to upgrade %s to %s failed; attempt %d begins in %lld s.",
                        device->name, target, task->up.attempt,
                        (long long)((task->up.deadline - core->service_ms + 999) / 1000));
+    } else if (wait == OTA_WAIT_GATEWAY) {
+        explain_gateway(core, task, why);
     } else if (wait != OTA_WAIT_NONE) {
         explain_batch(task, wait, why);
     } else {

@@ -96,13 +96,17 @@ json_t *ota_show_device(struct ota_core *core, const struct ota_device_row *row,
     if (device == NULL) {
         return NULL;
     }
-    return json_pack("{s:s, s:s, s:s, s:o, s:b, s:o, s:o, s:b, s:o, s:I, s:o}", "product",
+    /* by the row: what memory has follows when the command is committed */
+    const struct ota_device *gateway = ota_fleet_device_by_id(&core->fleet, row->gateway_id);
+    return json_pack("{s:s, s:s, s:s, s:o, s:b, s:o, s:o, s:b, s:o, s:I, s:o, s:o, s:o}", "product",
                      device->product->name, "device", row->name, "description", row->description,
                      "tags", tags_of(row->tags), "hold", row->hold, "version",
                      ota_json_text(row->version), "versionReportedAt",
                      ota_json_number(row->version_at), "online", device->conn != NULL, "lastSeenAt",
                      ota_json_number(device->last_seen), "createdAt", (json_int_t)row->created_at,
-                     "task", last_task_of(core, device, error));
+                     "gatewayProduct", ota_json_text(gateway != NULL ? gateway->product->name : ""),
+                     "gateway", ota_json_text(gateway != NULL ? gateway->name : ""), "task",
+                     last_task_of(core, device, error));
 }
 
 json_t *ota_show_firmware(const char *product, const struct ota_firmware_row *row)

@@ -253,3 +253,23 @@ test('a session that ended elsewhere leads to the login, and back', async () => 
     await row(page, 'lamp-1').waitFor();
     await page.end();
 });
+
+test('a device behind a gateway says behind which', async () => {
+    const hub = {product: 'hub', device: 'hall'};
+    await broker.call('createProduct', {product: hub.product});
+    await broker.call('createDevice', hub);
+    await broker.call('bindDevice', {
+        product: 'lamp',
+        device: 'lamp-1',
+        gatewayProduct: hub.product,
+        gateway: hub.device,
+    });
+    const page = await newPage(browser, broker);
+    await logIn(page);
+    await visit(page, '/products/lamp/devices/lamp-1');
+    await page.getByRole('link', {name: 'hall'}).click();
+    await page.getByRole('heading', {name: 'hall', level: 1}).waitFor();
+    await settled(page);
+    assert.equal(await page.getByText('Gateway', {exact: true}).count(), 0); // it has none itself
+    await page.end();
+});

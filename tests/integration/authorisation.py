@@ -20,6 +20,9 @@ from steps import NEW, OLD, stock
 PUBLISH, SUBSCRIBE = matrix.rows(matrix.PUBLISH), matrix.rows(matrix.SUBSCRIBE)
 SPACES = {"ota": "$ota/", "control": "$CONTROL/ota/", "gateway": "$gateway/"}
 FOR_ROLES = ("$ota/event", "$ota/report", "$CONTROL/ota")  # a listener with a role may hear these
+GATEWAY, GATEWAY_RESULT = "$gateway/operation/", "$gateway/operation/result/"
+ANSWER = b'{"type":"online","payload":'  # the plugin's, without a space
+OWN = ("$ota/update/p/d", "$ota/update/p/other", GATEWAY_RESULT + "p/d")  # what d alone may hear
 MARK = re.compile(rb"i\d{5}")
 OLDER, QUEUED, LIVE = "retained-before", "while-away", "while-there"  # versions, too
 SESSION = 600
@@ -35,6 +38,9 @@ def message(topic, mark):
             {"command": "createProduct", "product": mark},
         ]
         return {"commands": commands}
+    if topic.startswith(GATEWAY):
+        named = {"product_id": "p", "device_name": mark}
+        return {"type": "online", "payload": {"devices": [named]}}
     return {"type": "report_version", "report": {"version": mark}}
 
 
@@ -42,7 +48,7 @@ def is_private(topic, payload):
     """What the plugin itself sends to one client id: its JSON has no spaces, ours has."""
     if topic == CONTROL_RESPONSE:
         return payload.startswith(b'{"responses"')
-    return topic.startswith("$ota/update/") and not re.search(rb'"type": ', payload)
+    return topic.startswith(("$ota/update/", GATEWAY_RESULT)) and b'"type": ' not in payload
 
 
 def leave_retained(port):
@@ -94,11 +100,13 @@ class Stage:
         self._heirs = []  # (filter, who, connection)
         self.admin = broker.admin(password=matrix.PASSWORD if with_password else None)
         stock(self.admin)
-        self.devices = {"d": self.join("d", "device-d"), "other": self._join("p/other", "device-o")}
+        self.devices = {"d": self.join("d", "device-d"), "other": self._join("p/other", "device-o"),
+                        "third": self._join("p/third", "device-t")}
         for name, device in self.devices.items():
             for topic in (f"$ota/update/p/{name}", f"$ota/block/p/{name}/#"):
                 assert device.subscribe(topic, 0) == 0
             self._report(name, OLD)
+        self.admin.call("bindDevice", product="p", device="other", gatewayProduct="p", gateway="d")
         self.listener = self.join("v", "listener")
         self.ears = [*self.devices.values(), self.listener]
         for topic in ("$ota/event/#", "$ota/report/#", "$CONTROL/ota/#"):
@@ -232,7 +240,7 @@ class Stage:
     def _check_private(self, who, client_id, heard):
         """What is for one client id is heard by no other."""
         for topic, payload in heard:
-            own = who == "d" and topic == "$ota/update/p/d" or (
+            own = who == "d" and topic in OWN or (
                 who in "voa" and client_id.startswith("asks-") and topic == CONTROL_RESPONSE)
             if is_private(topic, payload) and not own:
                 self.differ(f"{who} ({client_id}) heard {topic} {payload[:80]}")
@@ -401,13 +409,16 @@ class Stage:
         reported = {
             name: {row["version"] for row in self.admin.list_all(
                 "listDeviceHistory", "versions", product="p", device=name)}
-            for name in ("d", "other")
+            for name in self.devices
         }
         made = {row["product"] for row in self.admin.list_all("listProducts", "products")}
         made |= {row["name"] for row in self.admin.list_all("listBatches", "batches")}
+        told = [told for one in self._askers for told in one.heard]
+        told += self.heard_bridges.heard if self.remote else []
         answered = {
-            mark.decode() for one in self._askers for topic, payload in one.heard
-            if topic == CONTROL_RESPONSE for mark in MARK.findall(payload)
+            mark.decode() for topic, payload in told
+            if topic == CONTROL_RESPONSE or ANSWER in payload
+            for mark in MARK.findall(payload)
         }
         heard = {}
         for topic, payload in (told for ear in self.ears for told in ear.heard):
@@ -416,7 +427,7 @@ class Stage:
                     heard.setdefault(mark.decode(), set()).add(topic)
         rows = self.admin.list_all("listDevices", "devices", product="p")
         known = [row["device"] for row in rows]
-        if sorted(known) != ["d", "other"]:
+        if sorted(known) != sorted(self.devices):
             self.differ("devices:", known)
         for mark, (topic, way, who) in self.tried.items():
             kept = any(mark in versions for versions in reported.values())
@@ -432,7 +443,8 @@ class Stage:
             return "done"
         if "receive" in self.others:
             # That no message follows tells late wills from reports only where we are asked again.
-            unknown = way in ("late", "lost") and who in PUBLISH[topic]["publish"]
+            unknown = (way in ("late", "lost") and who in PUBLISH[topic]["publish"]
+                       and (topic.startswith(FOR_ROLES) or "subscribe" in self.others))
             return "heard" if cell == "~" or unknown else "nothing"
         reaches = topic.startswith(FOR_ROLES) and way != "kept"
         return "heard" if cell == "~" and reaches else "nothing"

@@ -30,6 +30,7 @@ def prepare(admin, device):
     for number in range(12):
         admin.call("createDevice", product="c", device=f"e{number}")
     one = {"product": "c", "device": "e0"}
+    bond = {"product": "c", "device": "new", "gatewayProduct": "c", "gateway": "e0"}
     uploads = [
         admin.call("addFirmware", **announce("c", version, CONTENT))["upload"]
         for version in ("3", "4", "5")
@@ -77,6 +78,7 @@ def prepare(admin, device):
         ("createDevice", {"product": "c", "device": "new"}),
         ("setDeviceSecret", {"product": "c", "device": "new"}),
         ("deleteDeviceSecret", {"product": "c", "device": "new"}),
+        ("bindDevice", bond), ("unbindDevice", bond),
         ("deleteDevice", {"product": "c", "device": "new"}),
         ("listAudit", {}), ("backup", {}),
     ]

@@ -4,7 +4,8 @@ plays the table against a real broker, once in each of SETUPS.
 
 Who:  y  without a name (anonymous)      v  a viewer
       n  a name without a role           o  an operator
-      d  the device p/d                  a  an admin
+      d  the device p/d, which is also   a  an admin
+         the gateway of p/other
 A cell names those who get their way; `.`: nobody. Behind a `|` stands what another plugin leads to
 that is loaded before ours and lets everybody in; without a `|` it changes nothing:
       ~  whoever subscribed there hears it, and we don't act on it: a will passes no other hook
@@ -35,7 +36,8 @@ SETUPS = {
 PUBLISH = """
 topic                         publish  retained  dup  alias  heir  bridge  will  kept  late  lost
 $ota/report/p/d               d        .         d    d      d     d       .|~   .|~   .|~   .|~
-$ota/report/p/other           .        .         .    .      .     .       .|~   .|~   .|~   .|~
+$ota/report/p/other           d        .         d    d      d     d       .|~   .|~   .|~   .|~
+$ota/report/p/third           .        .         .    .      .     .       .|~   .|~   .|~   .|~
 $ota/report/p/d/x             .        .         .    .      .     .       .|~   .|~   .|~   .|~
 $ota/report/p                 .        .         .    .      .     .       .|~   .|~   .|~   .|~
 $ota/report//d                .        .         .    .      .     .       .|~   .|~   .|~   .|~
@@ -49,7 +51,9 @@ $ota/event/p/d                .        .         .    .      .     .       .|~  
 $ota                          .        .         .    .      .     .       .|~   .|~   .|~   .|~
 $ota/                         .        .         .    .      .     .       .|~   .|~   .|~   .|~
 $ota/nothing                  .        .         .    .      .     .       .|~   .|~   .|~   .|~
-$gateway/operation/p/d        .        .         .    .      .     .       .|~   .|~   .|~   .|~
+$gateway/operation/p/d        d        .         d    d      d     d       .|~   .|~   .|~   .|~
+$gateway/operation/p/d/x      .        .         .    .      .     .       .|~   .|~   .|~   .|~
+$gateway/operation/p/other    .        .         .    .      .     .       .|~   .|~   .|~   .|~
 $gateway/operation/result/p/d .        .         .    .      .     .       .|~   .|~   .|~   .|~
 $CONTROL/ota/v1               voa      .         voa  voa    voa   .       .|~   .|~   .|~   .|~
 $CONTROL/ota/v1/response      .        .         .    .      .     .       .|~   .|~   .|~   .|~
@@ -63,7 +67,8 @@ $CONTROL/ota/v1/response      .        .         .    .      .     .       .|~  
 SUBSCRIBE = """
 filter                         exact     shared    heir   retained  bridge
 $ota/update/p/d                d|=       .|=       .      .|!       x
-$ota/update/p/other            .|=       .|=       .      .|!       x
+$ota/update/p/other            d|=       .|=       .      .|!       x
+$ota/update/p/third            .|=       .|=       .      .|!       x
 $ota/update/#                  .|=       .|=       .      .|!       x
 $ota/update/+/d                .|=       .|=       .      .|!       x
 $ota/update/p/+                .|=       .|=       .      .|!       x
@@ -76,7 +81,8 @@ $ota/update                    .|=       .|=       .      .         x
 $ota/block/p/d/#               d|=       .|=       .      .|!       x
 $ota/block/p/d/1/0             .|=       .|=       .      .|!       x
 $ota/block/p/d/+/+             .|=       .|=       .      .|!       x
-$ota/block/p/other/#           .|=       .|=       .      .|!       x
+$ota/block/p/other/#           d|=       .|=       .      .|!       x
+$ota/block/p/third/#           .|=       .|=       .      .|!       x
 $ota/block/p/other/+/+         .|=       .|=       .      .|!       x
 $ota/block/p/+/#               .|=       .|=       .      .|!       x
 $ota/block/#                   .|=       .|=       .      .|!       x
@@ -99,7 +105,10 @@ $gateway/#                     .|=       .|=       .      .|!       x
 $gateway/operation/#           .|=       .|=       .      .|!       x
 $gateway/+/p/d                 .|=       .|=       .      .|!       x
 $gateway/operation/p/d         .|=       .|=       .      .|!       x
-$gateway/operation/result/p/d  .|=       .|=       .      .|!       x
+$gateway/operation/p/other     .|=       .|=       .      .|!       x
+$gateway/operation/result/p/d  d|=       .|=       .      .|!       x
+$gateway/operation/result/p/+  .|=       .|=       .      .|!       x
+$gateway/operation/result/p/other  .|=   .|=       .      .|!       x
 $CONTROL/ota/v1                voa|=     voa|=     .      .|!       x
 $CONTROL/ota/v1/response       voa|=     voa|=     .      .|!       x
 $CONTROL/ota/#                 voa|=     voa|=     .      .|!       yndvoa
@@ -141,6 +150,8 @@ deleteDevice         admin    product device
 setDeviceSecret      admin    product device secret?
 deleteDeviceSecret   admin    product device
 getDevice            viewer   product device
+bindDevice           admin    product device gatewayProduct gateway
+unbindDevice         admin    product device gatewayProduct gateway
 listDevices          viewer   product version? online? tag? prefix? gateway? limit? cursor?
 listDeviceHistory    viewer   product device limit? cursor?
 explainDevice        viewer   product device

@@ -97,9 +97,24 @@ def tell_devices(say, admin):
              tags=["site=berlin", "canary"])
     for number in (18, 19):
         say.call(admin, "createDevice", product="lamp", device=f"lamp-{number}")
+    tell_gateway(say, admin)
     device = say.broker.device("lamp", "lamp-17")
     device.report_version("0.0.1")
     return device
+
+
+def tell_gateway(say, admin):
+    admin.call("createProduct", product="hub")
+    admin.call("createDevice", product="hub", device="hall")
+    at = {"product": "lamp", "device": "lamp-18", "gatewayProduct": "hub", "gateway": "hall"}
+    say.call(admin, "bindDevice", **at)
+    say.refuse(admin, "bindDevice", "conflict", **{**at, "gatewayProduct": "lamp",
+                                                   "gateway": "lamp-19"})
+    say.refuse(admin, "bindDevice", "invalid_request", **{**at, "gatewayProduct": "lamp",
+                                                          "gateway": "lamp-18"})
+    say.call(admin, "unbindDevice", **at)
+    say.refuse(admin, "unbindDevice", "conflict", **at)
+    admin.call("deleteProduct", product="hub", force=True)
 
 
 def tell_task(say, admin, device):
@@ -179,7 +194,7 @@ def tell_the_end(say, admin):
 
 
 NOWHERE = {"product": "nowhere", "device": "nothing", "version": "9", "task": 9999, "batch": 9999,
-           "upload": 9999, "description": "x", "filename": "a.bin", "size": 1, "sha256": "0" * 64,
+           "upload": 9999, "gatewayProduct": "nowhere", "gateway": "nothing", "description": "x", "filename": "a.bin", "size": 1, "sha256": "0" * 64,
            "offset": 0, "data": "AAAA", "devices": ["nothing"]}
 
 

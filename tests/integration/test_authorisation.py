@@ -15,11 +15,16 @@ import matrix
 from common import ALLOW, BROKER_VERSION, LET_IN, free_port, release_port
 from control_help import command_rows
 
+NAMES = (*filter(None, matrix.WHO.values()), "p/other", "p/third")
+# What a device that is a gateway may publish and subscribe.
+SPEAKS = ("$ota/report/p/d", "$ota/report/p/other", "$gateway/operation/p/d")
+HEARS = (
+    "$ota/update/p/d", "$ota/block/p/d/#", "$ota/update/p/other", "$ota/block/p/other/#",
+    "$gateway/operation/result/p/d",
+)
 EVERYTHING = ("#", "$ota/#", "$CONTROL/#", "$gateway/#")
 LINES = "".join(f"topic readwrite {topic}\n" for topic in EVERYTHING)
-GENEROUS = LINES + "".join(
-    f"user {name}\n{LINES}" for name in (*filter(None, matrix.WHO.values()), "p/other")
-)
+GENEROUS = LINES + "".join(f"user {name}\n{LINES}" for name in NAMES)
 RIGHTS = [
     (kind, topic) for kind in ("publishClientSend", "publishClientReceive", "subscribePattern")
     for topic in EVERYTHING
@@ -89,7 +94,7 @@ def stage(broker, remote, retained, tmp_path):
             acl=None if other in ("allow-all", "dynsec") else GENEROUS,
         )
         if other == "dynsec":
-            dynsec.add(one, [*filter(None, matrix.WHO.values()), "p/other"], RIGHTS, anonymous=True)
+            dynsec.add(one, NAMES, RIGHTS, anonymous=True)
         made.append(authorisation.Stage(
             one, matrix.SETUPS[name], other == "dynsec", remote if bridged else None, tag))
         made[0].console_port = console_port
@@ -111,15 +116,16 @@ def test_every_command_has_a_row():
 
 
 def test_the_table_keeps_contract_4():
-    """Nobody but a device about itself and a role with its commands and events."""
+    """Nobody but a device about itself and those bound to it, and a role with its commands and
+    events."""
     for topic, ways in authorisation.PUBLISH.items():
-        may = {"$ota/report/p/d": "d", "$CONTROL/ota/v1": "voa"}.get(topic, "")
+        may = {"$CONTROL/ota/v1": "voa"}.get(topic, "d" if topic in SPEAKS else "")
         for way, cell in ways.items():
             who = matrix.expected(cell, False).strip(".")
             assert set(who) <= set(may) and not (who and way in ("will", "kept", "late", "lost"))
             assert matrix.expected(cell, True) in (".", "~", who)
     for topic, columns in authorisation.SUBSCRIBE.items():
-        own = topic in ("$ota/update/p/d", "$ota/block/p/d/#")
+        own = topic in HEARS
         for_roles = topic.startswith(("$ota/event", "$ota/report", "$CONTROL/ota/"))
         may = "d" if own else "voa" if for_roles else "" if topic[0] == "$" else "yndvoa"
         for column in ("exact", "shared", "heir"):

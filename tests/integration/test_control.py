@@ -27,6 +27,8 @@ GOOD = {
     "task": 1,
     "batch": 1,
     "devices": ["d"],
+    "gatewayProduct": "p",
+    "gateway": "g",
 }
 
 NO_TEXT = [None, 1, 1.5, True, [], {}, ["p"]]
@@ -87,6 +89,7 @@ BAD = {
     "device": NO_NAME + ["a.b"],
     "version": NO_NAME + ["x" * 33, "1:0"],
     "prefix": NO_NAME + ["a.b"],
+    "gatewayProduct": NO_NAME + ["x" * 33, "a:b", "a.b"],
     "gateway": NO_NAME + ["a.b"],
     "description": NO_DESCRIPTION,
     "filename": NO_DESCRIPTION + ["f.exe", "", "a/b.bin", "x" * 125 + ".bin"],

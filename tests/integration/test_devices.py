@@ -39,6 +39,8 @@ def test_created_device(admin, product):
         "versionReportedAt": None,
         "online": False,
         "lastSeenAt": None,
+        "gatewayProduct": None,
+        "gateway": None,
         "task": None,
     }
     refuse(admin, "createDevice", "already_exists", "device", product=product, device="d")

@@ -330,7 +330,8 @@ def test_help_of_everything(bare):
         assert (f"Role: {verb['role']}." if verb["command"] else "Needs no server.") in told
         assert "Example" in told
         for param in verb["params"]:
-            assert (param["key"].upper() if param["required"] else f"--{param['option']}") in told
+            named = param["option"].upper() if param["required"] else f"--{param['option']}"
+            assert named in told
     assert max(map(len, overview.splitlines())) <= 100
     assert all(f"\n  {code}  " in overview for code in (0, 1, 2, 3, 4))
     group = bare("help", "task").stdout

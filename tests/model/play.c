@@ -188,7 +188,7 @@ static const struct ota_device *act(struct play *play, const json_t *op, const c
     struct client *client = client_of(play, user);
     struct ota_topic topic = ota_topic_parse(&play->service.access, text);
     const struct ota_identity who = {.username = user};
-    if (ota_access_check(&play->service.access, access, &topic, &who) != OTA_ACCESS_ALLOW) {
+    if (!ota_access_is_allowed(ota_access_check(&play->service.access, access, &topic, &who))) {
         return NULL;
     }
     if (access == OTA_ACCESS_PUBLISH) {

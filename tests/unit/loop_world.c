@@ -7,6 +7,7 @@
 
 #include "../../plugin/batch.h"
 #include "../../plugin/broker.h"
+#include "../../plugin/fleet_gateway.h"
 #include "../../plugin/presence.h"
 
 #define ABC_SHA256 "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -122,6 +123,8 @@ static void make(struct world *world)
     (void)fixture_firmware(&world->desk->fix, "3.0");
     good(world, "\"command\":\"createProduct\",\"product\":\"lamp\"");
     good(world, "\"command\":\"createDevice\",\"product\":\"lamp\",\"device\":\"l1\"");
+    good(world, "\"command\":\"bindDevice\",\"product\":\"door\",\"device\":\"b6\","
+                "\"gatewayProduct\":\"lamp\",\"gateway\":\"l1\"");
     add_failures(world);
     add_uploads(world);
     add_batches(world);
@@ -324,13 +327,18 @@ static void put_upgrade(const struct ota_upgrade *up, enum world_detail detail, 
     }
 }
 
-static void put_device(const struct ota_device *device, enum world_detail detail, FILE *out)
+static void put_device(const struct ota_fleet *fleet, const struct ota_device *device,
+                       enum world_detail detail, FILE *out)
 {
     const struct ota_task *task = device->task;
+    const struct ota_device *gateway = ota_fleet_gateway_of(fleet, device);
     (void)fprintf(out, "device %u %s/%s version %s hold %d last %lld", device->id,
                   device->product->name, device->name,
                   device->version != NULL ? device->version->text : "-", device->hold,
                   (long long)device->last_task);
+    if (gateway != NULL) {
+        (void)fprintf(out, " gateway %s/%s", gateway->product->name, gateway->name);
+    }
     if (detail == WORLD_ALL) {
         (void)fprintf(out, " online %d settle %d", device->conn != NULL, device->may_settle);
     }
@@ -424,7 +432,7 @@ char *world_memory_of(const struct ota_core *core, enum world_detail detail)
                           firmware->row.version, firmware->unfinished, firmware->batches);
         }
         if (device != NULL) {
-            put_device(device, detail, out);
+            put_device(fleet, device, detail, out);
         }
         if (batch != NULL) {
             put_batch(batch, detail, out);

@@ -138,8 +138,17 @@ static const struct parse_row parse_rows[] = {
     {"$CONTROL/dynamic-security/v1", OTA_TOPIC_FOREIGN, NULL, NULL, NULL},
     {"$CONTROL/otax/v1", OTA_TOPIC_FOREIGN, NULL, NULL, NULL},
     {"$CONTROL", OTA_TOPIC_FOREIGN, NULL, NULL, NULL},
-    {"$gateway/operation/door/d1", OTA_TOPIC_GATEWAY, NULL, NULL, NULL},
-    {"$gateway/operation/result/door/d1", OTA_TOPIC_GATEWAY, NULL, NULL, NULL},
+    {"$gateway/operation/door/d1", OTA_TOPIC_GATEWAY, "door", "d1", ""},
+    {"$gateway/operation/door/d1/x", OTA_TOPIC_GATEWAY, "door", "d1", "/x"},
+    {"$gateway/operation/result/d1", OTA_TOPIC_GATEWAY, "result", "d1", ""},
+    {"$gateway/operation/result/door/d1", OTA_TOPIC_GATEWAY_RESULT, "door", "d1", ""},
+    {"$gateway/operation/result/door/d1/", OTA_TOPIC_GATEWAY_RESULT, "door", "d1", "/"},
+    {"$gateway/operation/result/door/+", OTA_TOPIC_GATEWAY, "result", "door", "/+"},
+    {"$gateway/operation/result/#", OTA_TOPIC_GATEWAY, NULL, NULL, NULL},
+    {"$gateway/operation/+/d1", OTA_TOPIC_GATEWAY, NULL, NULL, NULL},
+    {"$gateway/operation", OTA_TOPIC_GATEWAY, NULL, NULL, NULL},
+    {"$gateway/operationx/door/d1", OTA_TOPIC_FOREIGN, NULL, NULL, NULL},
+    {"$share/g/$gateway/operation/result/door/d1", OTA_TOPIC_UNKNOWN, "door", "d1", ""},
     {"$gateway/#", OTA_TOPIC_GATEWAY, NULL, NULL, NULL},
     {"$gateway/+/door/d1", OTA_TOPIC_GATEWAY, NULL, NULL, NULL},
     {"$gateway/else/door/d1", OTA_TOPIC_FOREIGN, NULL, NULL, NULL},
@@ -163,7 +172,7 @@ static void check_parse(const struct world *world, const struct parse_row *row)
         assert_part(row->topic, row->device, topic.device, topic.device_len);
         assert_part(row->topic, row->rest, topic.rest, strlen(topic.rest));
     } else if (row->kind == OTA_TOPIC_REPORT || row->kind == OTA_TOPIC_UPDATE ||
-               row->kind == OTA_TOPIC_BLOCK) {
+               row->kind == OTA_TOPIC_BLOCK || row->kind == OTA_TOPIC_GATEWAY) {
         assert_null(topic.product);
     }
 }
@@ -246,8 +255,16 @@ static const struct rule_row rule_rows[] = {
     {"$CONTROL/ota/#", 0, ROLES, ROLES},
     {"$CONTROL/#", 0, 0, 0},
     {"$CONTROL/+/v1/response", 0, 0, 0},
-    {"$gateway/operation/door/d1", 0, 0, 0},
-    {"$gateway/operation/result/door/d1", 0, 0, 0},
+    {"$gateway/operation/door/d1", D1, 0, 0},
+    {"$gateway/operation/door/d1/", 0, 0, 0},
+    {"$gateway/operation/door/new", 0, 0, 0},
+    {"$gateway/operation/result/door/d1", 0, D1, 0},
+    {"$gateway/operation/result/door/d1/", 0, 0, 0},
+    {"$gateway/operation/result/door/d1/#", 0, 0, 0},
+    {"$gateway/operation/result/door/+", 0, 0, 0},
+    {"$gateway/operation/result/#", 0, 0, 0},
+    {"$gateway/operation/#", 0, 0, 0},
+    {"$share/g/$gateway/operation/result/door/d1", 0, 0, 0},
     {"$gateway/#", 0, 0, 0},
 };
 

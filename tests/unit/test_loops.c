@@ -49,6 +49,10 @@ static const struct script {
     [OTA_CMD_LIST_DEVICES] = {.fields = "\"product\":\"door\",\"limit\":8"},
     [OTA_CMD_LIST_DEVICE_HISTORY] = {.fields = "\"product\":\"door\",\"device\":\"d1\""},
     [OTA_CMD_EXPLAIN_DEVICE] = {.fields = "\"product\":\"door\",\"device\":\"d3\""},
+    [OTA_CMD_BIND_DEVICE] = {.fields = "\"product\":\"door\",\"device\":\"d5\","
+                                       "\"gatewayProduct\":\"lamp\",\"gateway\":\"l1\""},
+    [OTA_CMD_UNBIND_DEVICE] = {.fields = "\"product\":\"door\",\"device\":\"b6\","
+                                         "\"gatewayProduct\":\"lamp\",\"gateway\":\"l1\""},
     [OTA_CMD_LIST_VERSIONS] = {.fields = "\"product\":\"door\""},
     [OTA_CMD_UPGRADE_DEVICE] = {.fields =
                                     "\"product\":\"door\",\"device\":\"d1\",\"version\":\"3.0\","

@@ -196,6 +196,7 @@ export default {
     'device.no_version': 'never reported',
     'device.reported': 'Version reported',
     'device.seen': 'Last seen',
+    'device.gateway': 'Gateway',
     'device.task': 'Last upgrade',
     'device.tasks': 'Its upgrades',
     'device.no_tasks': 'Never upgraded',

@@ -120,6 +120,9 @@ function actionsOf(device, reload) {
     ];
 }
 
+const gatewayOf = ({gatewayProduct, gateway}) =>
+    h('a', {href: link(['products', gatewayProduct, 'devices', gateway])}, gateway);
+
 function factsOf(device) {
     return facts([
         [
@@ -129,6 +132,7 @@ function factsOf(device) {
         [t('device.reported'), ago(device.versionReportedAt)],
         [t('device.connection'), onlineMark(device.online)],
         [t('device.seen'), ago(device.lastSeenAt)],
+        device.gateway && [t('device.gateway'), gatewayOf(device)],
         [t('device.task'), lastTask(device.task)],
         [
             t('device.upgrades'),
