@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "device.h"
+#include "gateway.h"
 
 #define OTA_LINES_MAX  20 /* more devices: a summary instead of lines */
 #define OTA_SUMMARY_MS 1000
@@ -219,6 +220,9 @@ static enum ota_err make_devices(struct fleet *fleet, struct ota_error *error)
     struct ota_world *world = &fleet->world;
     size_t count = (size_t)world->options->count;
     enum ota_err err = deal_faults(fleet, error);
+    if (err == OTA_OK && world->options->gateway != NULL) {
+        err = ota_gateway_new(world, &world->gateway, error);
+    }
     if (err != OTA_OK) {
         return err;
     }
@@ -230,6 +234,9 @@ static enum ota_err make_devices(struct fleet *fleet, struct ota_error *error)
         err = ota_device_init(&fleet->devices[world->devices], world,
                               world->options->first + (int64_t)world->devices,
                               &fleet->faults[world->devices], error);
+        if (world->gateway != NULL) {
+            ota_gateway_add(world->gateway, &fleet->devices[world->devices]);
+        }
     }
     return err;
 }
@@ -276,6 +283,9 @@ static enum ota_err run(struct fleet *fleet, struct ota_error *error)
     for (size_t i = 0; i < fleet->world.devices; i++) {
         ota_device_start(&fleet->devices[i]);
     }
+    if (fleet->world.gateway != NULL) {
+        ota_gateway_start(fleet->world.gateway);
+    }
     err = ota_loop_run(&fleet->world.loop, error);
     print_summary(fleet);
     ota_output_flush(NULL);
@@ -288,6 +298,7 @@ static void close_all(struct fleet *fleet)
     if (world->transfers.multi != NULL) {
         ota_transfers_close(&world->transfers);
     }
+    ota_gateway_free(world->gateway);
     for (size_t i = 0; i < world->devices; i++) {
         ota_device_free(&fleet->devices[i]);
     }

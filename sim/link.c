@@ -199,7 +199,7 @@ static void on_connect(struct mosquitto *mosq, void *arg, int rc)
         after(link, link->backoff->suback_ms);
     }
     link->events->up(link->arg);
-    (void)mosquitto_subscribe(mosq, NULL, link->identity->topic, 1);
+    (void)mosquitto_subscribe(mosq, &link->first_mid, link->identity->topic, 1);
 }
 
 static void fail_subscription(struct ota_link *link, const char *why)
@@ -216,7 +216,10 @@ static void on_subscribe(struct mosquitto *mosq, void *arg, int mid, int count, 
 {
     struct ota_link *link = arg;
     (void)mosq;
-    (void)mid;
+    if (mid != link->first_mid) {
+        link->events->also_subscribed(link->arg, mid, count > 0 && granted[0] <= 2);
+        return;
+    }
     if (count < 1 || granted[0] > 2) {
         fail_subscription(link, "subscription refused");
         return;
@@ -474,6 +477,10 @@ void ota_link_free(struct ota_link *link)
 void ota_link_open(struct ota_link *link)
 {
     link->wanted = true;
+    if (link->carrier != NULL) {
+        link->carrier->open(link->carrier->data, link);
+        return;
+    }
     link->hurry = link->leave != OTA_LINK_STAY;
     if (link->state == OTA_LINK_AWAY) {
         wait_for_turn(link, 0);
@@ -483,7 +490,9 @@ void ota_link_open(struct ota_link *link)
 void ota_link_close(struct ota_link *link, bool cut)
 {
     link->wanted = false;
-    if (link->state == OTA_LINK_WAITING) {
+    if (link->carrier != NULL) {
+        link->carrier->close(link->carrier->data, link, cut);
+    } else if (link->state == OTA_LINK_WAITING) {
         enter(link, OTA_LINK_AWAY);
         ota_loop_cancel(link->net->loop, &link->timer);
     } else if (link->state != OTA_LINK_AWAY) {
@@ -497,9 +506,25 @@ int ota_link_publish(struct ota_link *link, const char *topic, const char *text,
                      int qos)
 {
     int mid = -1;
+    if (link->carrier != NULL) {
+        return link->state == OTA_LINK_UP
+                   ? link->carrier->publish(link->carrier->data, topic, text, len, qos)
+                   : -1;
+    }
     if (link->state != OTA_LINK_UP || link->leave != OTA_LINK_STAY ||
         mosquitto_publish(link->mosq, &mid, topic, (int)len, text, qos, false) !=
             MOSQ_ERR_SUCCESS) {
+        return -1;
+    }
+    watch(link);
+    return mid;
+}
+
+int ota_link_subscribe(struct ota_link *link, const char *topic)
+{
+    int mid = -1;
+    if (link->state != OTA_LINK_UP || link->leave != OTA_LINK_STAY ||
+        mosquitto_subscribe(link->mosq, &mid, topic, 1) != MOSQ_ERR_SUCCESS) {
         return -1;
     }
     watch(link);

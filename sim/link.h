@@ -56,12 +56,24 @@ struct ota_link_message {
 struct ota_link_events {
     void (*up)(void *arg);
     void (*subscribed)(void *arg);
+    void (*also_subscribed)(void *arg, int mid, bool granted); /* what ota_link_subscribe asked */
     void (*message)(void *arg, const struct ota_link_message *message);
     void (*acked)(void *arg, int mid);
     /* was_up tells a lost connection from one that didn't come about; at_will: we closed it. */
     void (*down)(void *arg, const char *why, bool was_up, bool at_will);
     /* It stays away: the subscription failed, or one wait more would be too long. */
     void (*gave_up)(void *arg, bool unsubscribed);
+};
+
+struct ota_link;
+
+/* Who carries a link over a connection of another: a gateway. It calls the link's events, and keeps
+ * its state. */
+struct ota_link_carrier {
+    void (*open)(void *data, struct ota_link *link);
+    void (*close)(void *data, struct ota_link *link, bool cut);
+    int (*publish)(void *data, const char *topic, const char *text, size_t len, int qos);
+    void *data;
 };
 
 enum ota_link_state { OTA_LINK_AWAY, OTA_LINK_WAITING, OTA_LINK_CONNECTING, OTA_LINK_UP };
@@ -72,10 +84,12 @@ struct ota_link {
     const struct ota_link_identity *identity;
     const struct ota_link_backoff *backoff;
     const struct ota_link_events *events;
+    const struct ota_link_carrier *carrier; /* NULL: it has a connection of its own */
     void *arg;
     uint64_t *random;
     struct mosquitto *mosq; /* a new one for each connection: a reboot forgets everything */
     int fd;
+    int first_mid; /* of the identity's topic */
     enum ota_link_state state;
     enum ota_link_leave leave;
     bool wanted, hurry, slotted, tcp_up, subscribed;
@@ -98,5 +112,8 @@ void ota_link_close(struct ota_link *link, bool cut);
 /* The packet's id, or a negative number where it couldn't be sent. */
 int ota_link_publish(struct ota_link *link, const char *topic, const char *text, size_t len,
                      int qos);
+
+/* Asks for one topic more; the packet's id, or a negative number where it couldn't be sent. */
+int ota_link_subscribe(struct ota_link *link, const char *topic);
 
 #endif

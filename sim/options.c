@@ -12,6 +12,7 @@
 #include "../plugin/util/names.h"
 #include "../plugin/util/roff.h"
 #include "fault.h"
+#include "gateway.h"
 #include "pattern.h"
 
 enum kind { FLAG, TEXT, NUMBER, SECONDS };
@@ -57,6 +58,8 @@ static const struct row rows[] = {
     {0, "first", "N", NUMBER, AT(first), 0, INT32_MAX, "the number of the first one (1)"},
     {0, "version", "V", TEXT, AT(version), 0, 0, "the version that they run at start (1.0.0)"},
     {0, "topic-prefix", "PREFIX", TEXT, AT(prefix), 0, 0, "$ota by default"},
+    {0, "gateway", "P/D", TEXT, AT(gateway), 0, 0,
+     "behind this gateway, over its one connection; its names are those of the patterns"},
     {0, "connect-rate", "N", NUMBER, AT(connect_rate), 1, 100000, "connections a second (1000)"},
     {0, "seed", "N", NUMBER, AT(seed), 0, INT64_MAX, "what is random follows from it (1)"},
     HEADING("Behaviour"),
@@ -135,7 +138,8 @@ static const char examples[] =
     "--mix 'ok=95,fail:-4=2,silent=1,slow=2' --seed 7\n"
     "otasim --product ABCDEFGHIJ --device light1 --vendor --allow-port --json\n"
     "otasim --product ABCDEFGHIJ --device light1 --vendor --connect-to 127.0.0.1:8080\n"
-    "otasim --product sensor --device hall-1 --fault reboot@50 --exit-when-done\n";
+    "otasim --product sensor --device hall-1 --fault reboot@50 --exit-when-done\n"
+    "otasim --product sensor --device 'dev%d' --count 3 --gateway hubs/hall\n";
 
 static void put_name(const struct row *row, char *out, size_t size)
 {
@@ -325,6 +329,15 @@ static enum ota_err check(const struct ota_options *options, struct ota_error *e
         return ota_error_set(error, OTA_INVALID_REQUEST, "verify-key",
                              "--verify-key: the vendor's SDK knows no signatures, leave --vendor "
                              "out");
+    }
+    if (options->gateway != NULL && !ota_gateway_is_name(options->gateway)) {
+        return ota_error_set(error, OTA_INVALID_REQUEST, "gateway",
+                             "--gateway takes a product and a device, as hubs/hall, not \"%s\"",
+                             options->gateway);
+    }
+    if (options->gateway != NULL && options->inband) {
+        return ota_error_set(error, OTA_INVALID_REQUEST, "gateway",
+                             "--gateway downloads over HTTP: leave --inband out");
     }
     return check_names(options, error);
 }

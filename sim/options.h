@@ -23,7 +23,7 @@ struct ota_options {
     const char *secret, *hmac;
     bool psk;
 
-    const char *prefix, *product, *device, *version;
+    const char *prefix, *product, *device, *version, *gateway;
     int64_t count, first, seed, connect_rate;
 
     bool vendor, burning, report_on_reconnect, allow_port;

@@ -31,6 +31,8 @@ struct ota_tally {
     size_t ended, failed; /* devices, each by its first upgrade */
 };
 
+struct ota_gateway;
+
 struct ota_world {
     const struct ota_options *options;
     struct ota_loop loop;
@@ -39,8 +41,9 @@ struct ota_world {
     struct ota_vendor_auth auth;
     struct ota_signature_keys *keys; /* of those who may sign firmware; NULL: anybody may send it */
     struct ota_transfers transfers;
-    struct ota_streams streams; /* the vendor's downloads */
-    struct ota_place detour;    /* where all downloads go; port 0: where their URLs say */
+    struct ota_streams streams;  /* the vendor's downloads */
+    struct ota_place detour;     /* where all downloads go; port 0: where their URLs say */
+    struct ota_gateway *gateway; /* that speaks for all devices; NULL: they speak for themselves */
     struct ota_output output;
     struct ota_tally tally;
     size_t devices;
