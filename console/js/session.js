@@ -17,6 +17,8 @@ export const ADMIN = [
     'deleteDevice',
     'bindDevice',
     'unbindDevice',
+    'setDeviceSecret',
+    'deleteDeviceSecret',
     'listAudit',
     'backup',
 ];
