@@ -125,6 +125,35 @@ static void print_value(const char *key, const json_t *value)
     }
 }
 
+/* A device's last task, which has columns of its own, the same for devices that have none. */
+static const char *const task_keys[] = {
+    "task",       "batch",   "fromVersion", "version",       "status",        "confirmation",
+    "waitReason", "percent", "resultCode",  "resultMessage", "deviceMessage", "attempt",
+    "createdAt",  "sentAt",  "updatedAt",   "deadlineAt",    "finishedAt",
+};
+
+#define TASK_KEY_COUNT (sizeof task_keys / sizeof task_keys[0])
+
+static bool is_last_task(const char *key, const json_t *value)
+{
+    return strcmp(key, "task") == 0 && (json_is_object(value) || json_is_null(value));
+}
+
+static void print_task_keys(void)
+{
+    for (size_t i = 0; i < TASK_KEY_COUNT; i++) {
+        (void)printf("%stask.%s", i > 0 ? "," : "", task_keys[i]);
+    }
+}
+
+static void print_task(const json_t *task)
+{
+    for (size_t i = 0; i < TASK_KEY_COUNT; i++) {
+        (void)fputs(i > 0 ? "," : "", stdout);
+        print_value(task_keys[i], json_object_get(task, task_keys[i]));
+    }
+}
+
 void ota_csv_header(const json_t *row)
 {
     const char *key;
@@ -133,7 +162,11 @@ void ota_csv_header(const json_t *row)
     json_object_foreach((json_t *)row, key, value)
     {
         (void)fputs(comma, stdout);
-        print_text(key);
+        if (is_last_task(key, value)) {
+            print_task_keys();
+        } else {
+            print_text(key);
+        }
         comma = ",";
     }
     (void)fputs("\r\n", stdout);
@@ -147,7 +180,11 @@ void ota_csv_row(const json_t *columns, const json_t *row)
     json_object_foreach((json_t *)columns, key, value)
     {
         (void)fputs(comma, stdout);
-        print_value(key, json_object_get(row, key));
+        if (is_last_task(key, value)) {
+            print_task(json_object_get(row, key));
+        } else {
+            print_value(key, json_object_get(row, key));
+        }
         comma = ",";
     }
     (void)fputs("\r\n", stdout);

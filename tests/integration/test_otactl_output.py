@@ -2,9 +2,11 @@
 """otactl --output: tables for people, JSON and CSV for programs; colours only where they are seen."""
 import csv
 import io
+import json
 
 import pytest
 
+from common import ROOT
 from test_otactl import (  # pylint: disable=unused-import
     NOW, ROWS, bare, environment, otactl, paged, server,
 )
@@ -21,6 +23,12 @@ DEVICE = {
 def rows_of(run):
     assert not run.stderr
     return list(csv.reader(io.StringIO(run.stdout, newline="")))
+
+
+TASK_COLUMNS = [f"task.{key}" for key in (
+    "task", "batch", "fromVersion", "version", "status", "confirmation", "waitReason", "percent",
+    "resultCode", "resultMessage", "deviceMessage", "attempt", "createdAt", "sentAt", "updatedAt",
+    "deadlineAt", "finishedAt")]
 
 
 def test_json_has_a_long_name(otactl, server):
@@ -48,8 +56,29 @@ def test_csv_quotes_what_needs_it(otactl, server):
     server.answer = lambda command: {"device": DEVICE}
     run = otactl("device", "show", "p", "d", "--output", "csv")
     header, row = rows_of(run)
-    assert header == list(DEVICE)
-    assert row == ["p", "d,1", 'a "b"\nc', "canary,site=x", "false", "", WHEN, '{"task":7}']
+    assert header[:-17] == list(DEVICE)[:-1] and header[-17:] == TASK_COLUMNS
+    assert row[:-17] == ["p", "d,1", 'a "b"\nc', "canary,site=x", "false", "", WHEN]
+    assert row[-17:] == ["7"] + [""] * 16
+
+
+def test_csv_of_devices_has_the_last_task_in_columns(otactl, server):
+    task = {"task": 7, "product": "p", "device": "b", "status": "failed", "resultCode": -4,
+            "deviceMessage": "=1", "updatedAt": NOW}
+    rows = [{"device": "a", "task": None}, {"device": "b", "task": task}]
+    server.answer = lambda command: {"devices": rows}
+    header, first, second = rows_of(otactl("device", "list", "p", "--output", "csv"))
+    assert header == ["device", *TASK_COLUMNS] and first == ["a"] + [""] * 17
+    told = dict(zip(header, second))
+    assert {key: value for key, value in told.items() if value} == {
+        "device": "b", "task.task": "7", "task.status": "failed", "task.resultCode": "-4",
+        "task.deviceMessage": "'=1", "task.updatedAt": WHEN}
+
+
+def test_the_columns_of_a_last_task_are_a_tasks(otactl):
+    examples = json.loads((ROOT / "docs" / "api-examples.json").read_text())
+    (said,) = examples["getDevice"]["response"]["responses"]
+    known = set(said["data"]["device"]["task"]) - {"product", "device", "online"}
+    assert {f"task.{key}" for key in known} == set(TASK_COLUMNS)
 
 
 @pytest.mark.parametrize("text, cell", [
