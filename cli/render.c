@@ -36,6 +36,8 @@ static const struct {
     {"excluded", {"devices", "reason"}},
     {"statuses", {"status", "devices", BAR_KEY}},
     {"failures", {"count", "text", "resultCode", "fromVersion"}},
+    {"tokens",
+     {"token", "name", "role", "roleNow", "madeBy", "createdAt", "expireAt", "lastUsedAt"}},
     {"versions", {"at", "version", "uploaded", "devices", BAR_KEY}},
 };
 
@@ -49,6 +51,8 @@ static const struct {
     {"resultCode", "code"},   {"resultMessage", "result"},
     {"at", "time"},           {BAR_KEY, ""},
     {"upTo", "up to"},        {"openedAt", "opened"},
+    {"roleNow", "now"},       {"madeBy", "made by"},
+    {"expireAt", "expires"},  {"lastUsedAt", "last used"},
     {"count", "devices"},     {"text", "failure"},
 };
 

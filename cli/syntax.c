@@ -117,9 +117,9 @@ void ota_syntax_walk(void (*see)(const struct ota_verb *verb, void *context), vo
 static bool needs_rule(enum ota_param_type type)
 {
     static const enum ota_param_type told[] = {
-        OTA_PARAM_BOOL,   OTA_PARAM_CURSOR, OTA_PARAM_TEXT, OTA_PARAM_TAGS, OTA_PARAM_FILENAME,
-        OTA_PARAM_SHA256, OTA_PARAM_BASE64, OTA_PARAM_GATE, OTA_PARAM_MODE, OTA_PARAM_RUNNING,
-        OTA_PARAM_TARGET, OTA_LOCAL_UNTIL,  OTA_LOCAL_PATH,
+        OTA_PARAM_BOOL,   OTA_PARAM_CURSOR, OTA_PARAM_TEXT,  OTA_PARAM_TAGS, OTA_PARAM_FILENAME,
+        OTA_PARAM_SHA256, OTA_PARAM_BASE64, OTA_PARAM_GATE,  OTA_PARAM_MODE, OTA_PARAM_RUNNING,
+        OTA_PARAM_TARGET, OTA_PARAM_ROLE,   OTA_LOCAL_UNTIL, OTA_LOCAL_PATH,
     };
     for (size_t i = 0; i < sizeof told / sizeof told[0]; i++) {
         if (told[i] == type) {

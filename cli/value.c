@@ -320,6 +320,9 @@ static const struct value_type types[] = {
                         parse_choice},
     [OTA_PARAM_RUNNING] = {"finish|cancel", "finish or cancel", "cancel", parse_choice},
     [OTA_PARAM_BATCH_STATE] = {"STATE", NULL, "running", parse_batch_state},
+    [OTA_PARAM_NAME] = {"NAME", "1-32 of A-Z a-z 0-9 . _ -", "ci", parse_version},
+    [OTA_PARAM_ROLE] = {"viewer|operator|admin", "viewer, operator or admin", "admin",
+                        parse_choice},
 };
 
 static const struct value_type local_types[] = {

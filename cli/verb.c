@@ -14,6 +14,7 @@
 #include "list.h"
 #include "session.h"
 #include "stats.h"
+#include "token.h"
 #include "upload.h"
 #include "value.h"
 #include "watch.h"
@@ -131,6 +132,7 @@ static const struct {
     {OTA_CMD_UPDATE_BATCH, NULL, NULL, NULL, NULL, ota_batch_watch_run_steered},
     {OTA_CMD_GET_BATCH, NULL, NULL, NULL, NULL, ota_batch_show_run},
     {OTA_CMD_GET_STATS, NULL, NULL, NULL, NULL, ota_stats_run},
+    {OTA_CMD_CREATE_TOKEN, NULL, NULL, NULL, NULL, ota_token_create_run},
     {OTA_CMD_GET_INFO, "doctor", "look for what is wrong with a running service", NULL,
      doctor_extras, ota_doctor_run},
     {LOCAL, "check-config", "check a mosquitto.conf and what it includes, without a broker", NULL,
@@ -180,6 +182,8 @@ static const struct {
     {"batch retry", "batch retry 7 --watch"},
     {"batch cancel", "batch cancel 7 --running cancel"},
     {"stats", "stats --product testProduct\nstats --batch 7"},
+    {"token create", "token create ci admin --expire-at +90d"},
+    {"token list", "token list"},
     {"info", "info --json"},
     {"check-config", "check-config /etc/mosquitto/mosquitto.conf --strict"},
     {"doctor", "doctor\ndoctor --config /etc/mosquitto/mosquitto.conf --strict"},

@@ -148,6 +148,7 @@ static bool open_session(struct visit *visit)
     }
     memcpy(session.user, visit->tried.user, sizeof session.user);
     memcpy(session.mark, visit->tried.mark, sizeof session.mark);
+    ota_visit_end_session(visit); /* whoever used this browser before is out */
     ota_sessions_open(console->sessions, &session, ota_now_mono());
     visit->vouched = true;
     write_cookie(visit, id, "", cookie, sizeof cookie);
@@ -186,8 +187,7 @@ bool ota_visit_logout(struct visit *visit)
         return result;
     }
     if (visit->who.by_session) {
-        ota_sessions_end(console_of(visit)->sessions, visit->who.digest);
-        ota_streams_recheck(console_of(visit)->streams);
+        ota_visit_end_session(visit);
     }
     write_cookie(visit, "", "; Max-Age=0", cookie, sizeof cookie);
     ota_reply_add(&reply, "Set-Cookie", cookie);
@@ -216,18 +216,22 @@ static void on_answered(struct ota_letter *letter)
 static bool post(struct visit *visit, enum ota_letter_kind kind)
 {
     struct ota_letter *letter = &visit->letter;
+    struct ota_console *console = console_of(visit);
 
     visit->stage = VISIT_POSTED;
     letter->kind = kind;
     letter->user = visit->who.user;
     letter->caller = visit->caller;
     letter->role = visit->who.role;
+    letter->token = visit->who.token;
     letter->body = visit->body != NULL ? visit->body : "";
     letter->len = visit->body_len;
     letter->next = -1;
     letter->answered = on_answered;
     ota_server_put_aside(&visit->visitor);
-    if (!ota_mailbox_post(console_of(visit)->mailbox, letter)) {
+    if (ota_mailbox_post(console->mailbox, letter)) {
+        ota_waker_call(console->waker);
+    } else {
         ota_server_take_up(&visit->visitor);
     }
     return true;
@@ -359,18 +363,32 @@ bool ota_visit_events(struct visit *visit)
 
 /* --- for machines ----------------------------------------------------------------------------- */
 
+#define OTA_METRICS "text/plain; version=0.0.4; charset=utf-8"
+
+static bool answer_kept(struct visit *visit, char *text)
+{
+    struct ota_reply reply = {.status = 200, .type = OTA_METRICS, .own = text, .len = strlen(text)};
+    return ota_visit_answer(visit, &reply);
+}
+
+/* What anybody may ask as often as he likes isn't asked of the broker each time. */
 bool ota_visit_metrics(struct visit *visit)
 {
+    struct ota_console *console = console_of(visit);
     bool result;
 
     if (visit->stage == VISIT_POSTED) {
-        return forward(visit, "text/plain; version=0.0.4; charset=utf-8");
+        if (console->metrics_public) {
+            ota_numbers_keep(&console->numbers, visit->letter.text, ota_now_mono());
+        }
+        return forward(visit, OTA_METRICS);
     }
-    if (!console_of(visit)->metrics_public &&
-        !ota_visit_admit(visit, OTA_ROLE_VIEWER, false, &result)) {
+    if (!console->metrics_public && !ota_visit_admit(visit, OTA_ROLE_VIEWER, false, &result)) {
         return result;
     }
-    return post(visit, OTA_LETTER_METRICS);
+    char *kept =
+        console->metrics_public ? ota_numbers_copy(&console->numbers, ota_now_mono()) : NULL;
+    return kept != NULL ? answer_kept(visit, kept) : post(visit, OTA_LETTER_METRICS);
 }
 
 bool ota_visit_health(struct visit *visit)
@@ -383,4 +401,17 @@ bool ota_visit_health(struct visit *visit)
     reply.own = strdup(text);
     reply.len = strlen(text);
     return reply.own != NULL && ota_visit_answer(visit, &reply);
+}
+
+bool ota_visit_openapi(struct visit *visit)
+{
+    struct ota_reply reply = {.status = 200, .type = OTA_JSON};
+
+    reply.bytes = console_of(visit)->openapi;
+    if (reply.bytes == NULL) {
+        return ota_visit_refuse_with(visit, 404, OTA_NOT_FOUND, "there is nothing here");
+    }
+    reply.len = strlen(reply.bytes);
+    ota_reply_add(&reply, "Cache-Control", "no-cache");
+    return ota_visit_answer(visit, &reply);
 }

@@ -227,6 +227,18 @@ static const struct ota_param list_audit_params[] = {
     PAGE,
     END};
 
+static const struct ota_param create_token_params[] = {
+    {"name", OTA_PARAM_NAME, true, 0, 0, "what it is called, such as the build server's name"},
+    {"role", OTA_PARAM_ROLE, true, 0, 0,
+     "what it may; never more than the user who makes it, now and later"},
+    {"expireAt", OTA_PARAM_TIME, false, 0, 0, "it is of no use from then on (default: never)"},
+    END};
+
+static const struct ota_param list_tokens_params[] = {PAGE, END};
+
+static const struct ota_param revoke_token_params[] = {
+    {"token", OTA_PARAM_INT, true, 1, INT64_MAX, "the token's number"}, END};
+
 static const struct ota_param backup_params[] = {
     {"name", OTA_PARAM_TEXT, false, 0, 0,
      "of the file: 1-64 of A-Z a-z 0-9 . _ - (ota-YYYYMMDD-HHMMSS.db)"},

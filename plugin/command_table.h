@@ -95,6 +95,12 @@
       "versions, statuses and failures of a product or a batch")                                   \
     X(LIST_AUDIT, list_audit, "listAudit", ADMIN, false, "audit",                                  \
       "who asked for which change, and what came of it; newest first")                             \
+    X(CREATE_TOKEN, create_token, "createToken", ADMIN, true, "token create",                      \
+      "make a token, with which a build server gets in over HTTP")                                 \
+    X(LIST_TOKENS, list_tokens, "listTokens", ADMIN, false, "token list",                          \
+      "the tokens that there are: what they may, who made them, when they were used last")         \
+    X(REVOKE_TOKEN, revoke_token, "revokeToken", ADMIN, true, "token revoke",                      \
+      "end a token at once, with the event streams that it has open")                              \
     X(BACKUP, backup, "backup", ADMIN, true, "backup",                                             \
       "copy the database to backup_dir, while all goes on")                                        \
     X(GET_INFO, get_info, "getInfo", VIEWER, false, "info",                                        \
@@ -130,7 +136,9 @@ enum ota_param_type {
     OTA_PARAM_GATE,
     OTA_PARAM_MODE,
     OTA_PARAM_RUNNING, /* finish, cancel */
-    OTA_PARAM_BATCH_STATE
+    OTA_PARAM_BATCH_STATE,
+    OTA_PARAM_NAME, /* of a token */
+    OTA_PARAM_ROLE  /* viewer, operator, admin */
 };
 
 struct ota_param {

@@ -12,7 +12,9 @@
 #include "mailbox.h"
 #include "pulse.h"
 #include "roles.h"
+#include "tokens.h"
 #include "util/error.h"
+#include "waker.h"
 
 struct ota_console;
 
@@ -25,6 +27,9 @@ struct ota_console_config {
     const char *password_file; /* "": nobody can log in */
     bool metrics_public;
     const struct ota_roles *roles;
+    struct ota_tokens *tokens; /* NULL: none */
+    struct ota_waker *waker;   /* called for what the broker's thread is asked; or NULL */
+    char *openapi;             /* taken over, also on failure; NULL: none */
 };
 
 /* An error names the option at fault. */
@@ -39,6 +44,9 @@ void ota_console_stop(struct ota_console *console);
 /* Reads password_file again, with these roles; on an error all stays as it was. */
 OTA_CHECKED enum ota_err ota_console_reload(struct ota_console *console,
                                             const struct ota_roles *roles, struct ota_error *error);
+
+/* Somebody may have lost what he may: those who read the events are asked again. */
+void ota_console_recheck(struct ota_console *console);
 
 struct ota_mailbox *ota_console_mailbox(struct ota_console *console);
 struct ota_pulse *ota_console_pulse(struct ota_console *console);

@@ -18,6 +18,7 @@
 #include "dispatch.h"
 #include "http.h"
 #include "intake.h"
+#include "tokens.h"
 #include "trail.h"
 #include "uploads.h"
 
@@ -32,7 +33,8 @@ struct ota_surroundings {
     struct ota_http *http;               /* NULL: downloads are off */
     struct ota_console *console;         /* NULL: it is off */
     struct ota_device_auth *device_auth; /* NULL: it is off */
-    int64_t started_at;                  /* Unix ms */
+    struct ota_tokens *tokens;
+    int64_t started_at; /* Unix ms */
     const char *broker_version;
     const char *backup_dir; /* NULL or "": no backups */
     const void *backup;     /* the one that runs, or NULL */
@@ -58,6 +60,7 @@ struct ota_call {
     const struct ota_command *command;
     const char *user;
     const char *client;   /* its id */
+    int64_t token;        /* by which the user acts; 0: by a password */
     const json_t *fields; /* validated; missing ones are missing */
     json_t *data;         /* the answer's data: an empty object, to be filled */
     const char *once;     /* a handler may set it: a key of data that isn't kept for requestId */
@@ -84,6 +87,7 @@ struct ota_asker {
     const char *user;
     const char *caller; /* where MQTT has the client id */
     enum ota_role role;
+    int64_t token; /* 0: none; else what it may is looked at again before each command */
     /* Called once: the response's text (len bytes, malloc, the asker's from then on), or NULL and
      * why the message as a whole is refused. */
     void (*answer)(void *data, char *text, size_t len, const struct ota_error *error);
@@ -100,6 +104,9 @@ void ota_control_receive(struct ota_control *control, const struct mosquitto *cl
 
 /* The client is gone: its answers go nowhere, since its client id may be another's by then. */
 void ota_control_forget(struct ota_control *control, const struct mosquitto *client);
+
+/* Whether somebody waits for what could be done now. */
+bool ota_control_is_busy(const struct ota_control *control);
 
 /* Works the queue off for so many milliseconds; the tick does it for OTA_TICK_MS. */
 void ota_control_work(struct ota_control *control, int64_t ms);

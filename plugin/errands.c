@@ -37,6 +37,7 @@ static void submit(struct ota_errands *errands, struct ota_letter *letter)
     const struct ota_asker asker = {.user = letter->user,
                                     .caller = letter->caller,
                                     .role = letter->role,
+                                    .token = letter->token,
                                     .answer = on_response,
                                     .data = letter};
     ota_control_submit(errands->control, &asker, letter->body, letter->len);
@@ -85,6 +86,10 @@ static enum ota_err take_block(struct ota_errands *errands, struct ota_letter *l
 {
     struct ota_core *core = errands->around->core;
     struct ota_upload_row row;
+    if (letter->token != 0 &&
+        ota_tokens_role(errands->around->tokens, letter->token, ota_now_unix()) != OTA_ROLE_ADMIN) {
+        return ota_error_set(&letter->error, OTA_FORBIDDEN, NULL, "the token was revoked");
+    }
     size_t len = letter->len < OTA_BLOCK_SIZE ? letter->len : OTA_BLOCK_SIZE;
     unsigned char *bytes = malloc(len);
     if (bytes == NULL) {
@@ -166,6 +171,11 @@ static void upload(struct ota_errands *errands, int64_t end_us)
 
 /* --- the audit, and the pulse ----------------------------------------------------------------- */
 
+static const char *target_of(const struct ota_failed_login *failed)
+{
+    return failed->by_token ? "unknown token" : failed->user[0] != '\0' ? "" : "unknown user";
+}
+
 static void note_failed_logins(struct ota_errands *errands)
 {
     struct ota_failed_login failed;
@@ -174,7 +184,7 @@ static void note_failed_logins(struct ota_errands *errands)
         const struct ota_trail_note note = {.user = failed.user,
                                             .client = failed.caller,
                                             .command = OTA_TRAIL_LOGIN,
-                                            .target = failed.user[0] != '\0' ? "" : "unknown user",
+                                            .target = target_of(&failed),
                                             .code = OTA_FORBIDDEN};
         ota_trail_topic(errands->around->trail, &note);
     }
@@ -244,6 +254,11 @@ void ota_errands_work(struct ota_errands *errands, int64_t end_us)
         upload(errands, end_us);
         prove(errands);
     }
+}
+
+bool ota_errands_is_busy(const struct ota_errands *errands)
+{
+    return errands->console != NULL && !STAILQ_EMPTY(&errands->uploading);
 }
 
 void ota_errands_finish(struct ota_errands *errands)

@@ -27,6 +27,9 @@ void ota_errands_take(struct ota_errands *errands);
 /* After it: blocks of firmware until `end_us` (ota_now_us), at least one; and the pulse. */
 void ota_errands_work(struct ota_errands *errands, int64_t end_us);
 
+/* Whether blocks of firmware wait. */
+bool ota_errands_is_busy(const struct ota_errands *errands);
+
 void ota_errands_finish(struct ota_errands *errands);
 
 #endif

@@ -65,6 +65,12 @@ static bool is_batch_state(const char *text, size_t len)
     return ota_batch_state_parse(text) != OTA_BATCH_STATE_COUNT;
 }
 
+static bool is_role(const char *text, size_t len)
+{
+    (void)len;
+    return ota_role_parse(text) != OTA_ROLE_NONE;
+}
+
 static const struct {
     name_rule holds;
     const char *rule;
@@ -88,6 +94,9 @@ static const struct {
     [OTA_PARAM_RUNNING] = {is_running_word, "finish or cancel"},
     [OTA_PARAM_BATCH_STATE] = {is_batch_state, "draft, scheduled, preparing, running, paused, "
                                                "cancelled or finished"},
+    [OTA_PARAM_NAME] = {ota_name_is_version,
+                        "1 to 32 English letters, digits, dots, underscores and dashes"},
+    [OTA_PARAM_ROLE] = {is_role, "viewer, operator or admin"},
 };
 
 static enum ota_err wrong(const char *key, const char *rule, struct ota_error *error)
@@ -331,6 +340,8 @@ static enum ota_err check_value(const struct ota_param *param, const json_t *val
     case OTA_PARAM_MODE:
     case OTA_PARAM_RUNNING:
     case OTA_PARAM_BATCH_STATE:
+    case OTA_PARAM_NAME:
+    case OTA_PARAM_ROLE:
     case OTA_PARAM_VERSION:
     case OTA_PARAM_FILENAME:
     case OTA_PARAM_TEXT:

@@ -35,6 +35,7 @@ struct ota_letter {
     const char *user;
     const char *caller; /* stands where MQTT has the client id */
     enum ota_role role;
+    int64_t token; /* by which the user acts; 0: none */
     const char *body;
     size_t len;
     int64_t upload;
@@ -54,6 +55,7 @@ STAILQ_HEAD(ota_letters, ota_letter);
 /* A try to log in that failed, for the audit. */
 struct ota_failed_login {
     char user[OTA_USER_MAX + 1]; /* "": no user of ours */
+    bool by_token;               /* that isn't one, or isn't any more */
     char caller[OTA_CALLER_MAX + 1];
 };
 

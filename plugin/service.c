@@ -10,6 +10,8 @@
 #include "broker.h"
 #include "load.h"
 #include "machine.h"
+#include "openapi.h"
+#include "token_book.h"
 
 #define OTA_IDLE_LOOK_MS   50
 #define OTA_DAY_MS         INT64_C(86400000)
@@ -135,6 +137,14 @@ static void tell_opening(const struct ota_service *service)
     }
 }
 
+static enum ota_err load_tokens(struct ota_service *service, struct ota_error *error)
+{
+    service->around.tokens = ota_tokens_new();
+    return service->around.tokens != NULL
+               ? ota_token_book_load(&service->core, &service->roles, service->around.tokens, error)
+               : ota_error_no_memory(error);
+}
+
 static enum ota_err open_store(struct ota_service *service, struct ota_error *error)
 {
     struct ota_store_config config = {.path = service->options.db_path,
@@ -148,7 +158,8 @@ static enum ota_err open_store(struct ota_service *service, struct ota_error *er
         return err;
     }
     tell_opening(service);
-    return ota_load(&service->core, error);
+    err = ota_load(&service->core, error);
+    return err == OTA_OK ? load_tokens(service, error) : err;
 }
 
 static enum ota_err start_device_auth(struct ota_service *service, struct ota_error *error)
@@ -215,7 +226,10 @@ static enum ota_err start_console(struct ota_service *service, struct ota_error 
                                               .keyfile = or_null(options->http_keyfile),
                                               .password_file = options->password_file,
                                               .metrics_public = options->metrics_public,
-                                              .roles = &service->roles};
+                                              .roles = &service->roles,
+                                              .tokens = service->around.tokens,
+                                              .waker = &service->waker,
+                                              .openapi = ota_openapi_text()};
     enum ota_err err = ota_console_start(&config, &service->around.console, error);
     if (err == OTA_OK) {
         ota_log(OTA_LOG_NOTICE, "the console is at %s://%s/",
@@ -256,6 +270,9 @@ static enum ota_err build(struct ota_service *service, struct ota_error *error)
     }
     if (err == OTA_OK) {
         err = start_device_auth(service, error);
+    }
+    if (err == OTA_OK) {
+        err = ota_waker_start(&service->waker, error);
     }
     if (err == OTA_OK) {
         err = start_downloads(service, error);
@@ -326,7 +343,12 @@ void ota_service_stop(struct ota_service *service)
     json_decref(service->around.file_warnings);
     ota_console_stop(service->around.console); /* all that it asked for is answered */
     service->around.console = NULL;
+    ota_waker_free(&service->waker);
     service->core.tell = NULL;
+    if (service->core.store != NULL) {
+        ota_token_book_finish(&service->core, service->around.tokens);
+    }
+    ota_tokens_free(service->around.tokens);
     ota_trail_finish(service->around.trail);
     ota_trail_free(service->around.trail);
     ota_uploads_free(service->around.uploads);
@@ -372,6 +394,8 @@ static void reload_roles(struct ota_service *service)
     }
     ota_roles_free(&service->roles);
     service->roles = roles;
+    ota_tokens_judge(service->around.tokens, &service->roles);
+    ota_console_recheck(service->around.console);
     ota_log(OTA_LOG_NOTICE, "roles were read again");
 }
 
@@ -385,6 +409,7 @@ void ota_service_reload(struct ota_service *service)
 
 void ota_service_work(struct ota_service *service)
 {
+    ota_waker_turn(&service->waker);
     ota_core_tick_clock(&service->core);
     service->core.wake_at = service->core.mono_now + OTA_IDLE_LOOK_MS;
     service->ticked_at = service->core.mono_now;
@@ -394,11 +419,16 @@ void ota_service_work(struct ota_service *service)
     ota_errands_work(&service->errands, began + OTA_TICK_MS * 1000);
     ota_device_auth_tick(service->around.device_auth);
     ota_trail_tick(service->around.trail);
+    ota_token_book_tick(&service->core, service->around.tokens);
     ota_dispatch_tick(&service->dispatch);
     ota_inband_tick(service->inband);
     ota_log_flush();
     ota_core_wake(&service->core, ota_due_when(&service->core));
-    ota_histogram_add(&service->core.counters.ticks, ota_now_us() - began);
+    int64_t took = ota_now_us() - began;
+    ota_histogram_add(&service->core.counters.ticks, took);
+    if (ota_control_is_busy(service->control) || ota_errands_is_busy(&service->errands)) {
+        ota_waker_go_on(&service->waker, took);
+    }
 }
 
 struct ota_device *ota_service_device(const struct ota_service *service,

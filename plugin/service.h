@@ -13,6 +13,7 @@
 #include "control.h"
 #include "errands.h"
 #include "options.h"
+#include "waker.h"
 
 struct ota_service {
     struct ota_options options;
@@ -26,6 +27,7 @@ struct ota_service {
     struct ota_surroundings around;
     struct ota_control *control;
     struct ota_errands errands;
+    struct ota_waker waker;
     int64_t ticked_at; /* monotonic ms */
     int64_t warned_at; /* monotonic ms: of shadowing */
 };
@@ -45,7 +47,7 @@ void ota_service_work(struct ota_service *service);
 /* Called in every loop of the broker: foreign traffic pays for what is done here. */
 static inline void ota_service_tick(struct ota_service *service)
 {
-    if (ota_now_coarse() >= service->core.wake_at) {
+    if (ota_now_coarse() >= service->core.wake_at || ota_waker_has_called(&service->waker)) {
         ota_service_work(service);
     }
 }

@@ -9,7 +9,7 @@
 #include "util/names.h"
 
 /* What is named by a number: in the fields of a command, and in answers. */
-static const char *const numbered[] = {"task", "batch", "upload"};
+static const char *const numbered[] = {"task", "batch", "upload", "token"};
 
 #define NUMBERED (sizeof numbered / sizeof numbered[0])
 
@@ -66,11 +66,28 @@ static void add_numbers(const json_t *fields, char *text, size_t size)
     }
 }
 
+/* "token 3 ci": a number alone says nothing once it is revoked. */
+static void add_token(const json_t *fields, const json_t *data, char *text, size_t size)
+{
+    const json_t *token = json_object_get(data, "token");
+    const json_t *id = json_object_get(token, "token");
+    const char *name = json_string_value(json_object_get(token, "name"));
+    if (name != NULL && json_object_get(fields, "token") == NULL) {
+        append(text, size, "token %lld", (long long)json_integer_value(id));
+    }
+    if (name != NULL) {
+        append(text, size, " %s", name);
+    }
+}
+
 /* {"upload": 2}, {"task": {"task": 7, …}}, {"path": "/backups/ota.db"} */
 static void add_made(const json_t *fields, const json_t *data, char *text, size_t size)
 {
     for (size_t i = 0; i < NUMBERED; i++) {
         const json_t *value = json_object_get(data, numbered[i]);
+        if (strcmp(numbered[i], "token") == 0) {
+            continue; /* has a name beside its number */
+        }
         if (json_is_object(value)) {
             value = json_object_get(value, numbered[i]);
         }
@@ -78,6 +95,7 @@ static void add_made(const json_t *fields, const json_t *data, char *text, size_
             append(text, size, " (%s %lld)", numbered[i], (long long)json_integer_value(value));
         }
     }
+    add_token(fields, data, text, size);
     const char *path = json_string_value(json_object_get(data, "path"));
     const char *slash = path != NULL ? strrchr(path, '/') : NULL;
     if (slash != NULL) {

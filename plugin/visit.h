@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Owns: the console's inside: a request on its way through console.c (which path), who.c (who asks,
- *       and may it) and api.c (what is answered). Included by these alone.
- * Thread: the server's.
- * Frees: a visit's body is freed when its request is over.
+ * Owns: the console's inside: a request on its way through visit.c (which path), who.c and bearer.c
+ *       (who asks, and may it), api.c and page.c (what is answered). Included by these and
+ * console.c. Thread: the server's. Frees: a visit's body is freed when its request is over.
  */
 #ifndef OTA_VISIT_H
 #define OTA_VISIT_H
@@ -12,6 +11,7 @@
 
 #include "console.h"
 #include "login.h"
+#include "numbers.h"
 #include "reply.h"
 #include "sessions.h"
 #include "streams.h"
@@ -19,6 +19,7 @@
 
 #define OTA_TARGET_MAX 512
 #define OTA_COOKIE     "ota_session"
+#define OTA_BODY_MAX   (1 << 20)
 
 struct ota_console {
     struct ota_server *server;
@@ -29,10 +30,14 @@ struct ota_console {
     struct ota_login *login;
     struct ota_streams *streams;
     struct ota_mailbox *mailbox;
+    struct ota_waker *waker;    /* the service's, or NULL */
+    struct ota_tokens *tokens;  /* the service's; NULL: none */
+    struct ota_numbers numbers; /* of metrics_public */
     struct ota_pulse pulse;
     char *dir; /* NULL: the compiled-in files */
     char *hosts;
     char *password_file;
+    char *openapi; /* or NULL */
     bool metrics_public;
     bool tls;
     int port;
@@ -62,6 +67,7 @@ struct who {
     char user[OTA_USER_MAX + 1];
     enum ota_role role;
     unsigned char mark[OTA_MARK_SIZE];
+    int64_t token; /* by which he asks; 0: by session or password */
     bool by_session;
     unsigned char digest[OTA_SESSION_DIGEST]; /* of the session */
 };
@@ -115,8 +121,8 @@ enum ota_origin { OTA_ORIGIN_UNSAID, OTA_ORIGIN_SAME, OTA_ORIGIN_FOREIGN };
 enum ota_origin ota_visit_origin(struct visit *visit);
 
 /*
- * True: visit->who may ask, by session or HTTP Basic. False: *result is what the handler returns;
- * either that was answered, or the visit was put aside and the handler is called again.
+ * True: visit->who may ask, by session, HTTP Basic or token. False: *result is what the handler
+ * returns; either that was answered, or the visit was put aside and the handler is called again.
  * `changes`: a session's call must say that it comes from our own pages.
  */
 bool ota_visit_admit(struct visit *visit, enum ota_role least, bool changes, bool *result);
@@ -127,10 +133,36 @@ bool ota_visit_admit(struct visit *visit, enum ota_role least, bool changes, boo
  */
 bool ota_visit_check(struct visit *visit, const char *user, const char *password, bool *result);
 
+/* Ends the session whose cookie came along, if it is one. */
+void ota_visit_end_session(struct visit *visit);
+
+/* --- tokens (bearer.c) ----------------------------------------------------------------------- */
+
+/* Whether the Authorization header is of this kind. */
+bool ota_visit_has_bearer(const char *authorization);
+/* Who shows a token that counts is visit->who from then on. */
+bool ota_visit_is_bearer(struct visit *visit, const char *authorization);
+/* As ota_visit_admit: the refusal is written into the log and the audit. */
+bool ota_visit_admit_bearer(struct visit *visit, const char *authorization, bool *result);
+
+/* A challenge makes a browser ask for a password itself, and remember it: for scripts alone. */
+bool ota_visit_challenge(struct visit *visit, const char *text);
+/* A failed login, or a token that is none: what->caller is filled in here. */
+void ota_visit_note_failure(struct visit *visit, struct ota_failed_login *failed);
+
 /* Whether who asks is known without checking a password. */
 bool ota_visit_is_known(struct visit *visit);
 
-/* --- handlers (api.c) ------------------------------------------------------------------------- */
+/* --- the server's calls (visit.c) ------------------------------------------------------------ */
+
+void ota_visit_on_target(struct ota_visitor *visitor, const char *target);
+int ota_visit_on_head(struct ota_visitor *visitor, const char *method, int64_t body);
+bool ota_visit_on_body(struct ota_visitor *visitor, const char *bytes, size_t len);
+void ota_visit_on_done(struct ota_visitor *visitor, bool whole);
+bool ota_visit_on_request(struct ota_visitor *visitor, const char *method);
+
+/* --- handlers (api.c, page.c)
+ * ------------------------------------------------------------------------- */
 
 bool ota_visit_login(struct visit *visit);
 bool ota_visit_logout(struct visit *visit);
@@ -140,5 +172,7 @@ bool ota_visit_upload(struct visit *visit);
 bool ota_visit_events(struct visit *visit);
 bool ota_visit_metrics(struct visit *visit);
 bool ota_visit_health(struct visit *visit);
+bool ota_visit_openapi(struct visit *visit);
+bool ota_visit_asset(struct visit *visit);
 
 #endif

@@ -89,7 +89,7 @@ enum ota_origin ota_visit_origin(struct visit *visit)
 
 /* --- passwords -------------------------------------------------------------------------------- */
 
-static void log_failure(struct visit *visit)
+static void log_failure(struct visit *visit, const struct ota_failed_login *failed)
 {
     struct ota_console *console = console_of(visit);
     int64_t now = ota_now_mono();
@@ -101,9 +101,18 @@ static void log_failure(struct visit *visit)
     }
     if (atomic_compare_exchange_strong(&console->logged_at, &last, now)) {
         ota_log(OTA_LOG_WARNING, "console: a login from %s failed: %s%s", visit->caller + 5,
-                visit->tried.known ? "wrong password for " : "there is no such user",
-                visit->tried.known ? visit->tried.user : "");
+                failed->by_token          ? "there is no such token"
+                : failed->user[0] != '\0' ? "wrong password for "
+                                          : "there is no such user",
+                failed->user);
     }
+}
+
+void ota_visit_note_failure(struct visit *visit, struct ota_failed_login *failed)
+{
+    log_failure(visit, failed);
+    memcpy(failed->caller, visit->caller, sizeof failed->caller);
+    ota_mailbox_note_failed(console_of(visit)->mailbox, failed);
 }
 
 /* A name that is no user's may be a password, typed into the wrong field: it isn't written down. */
@@ -111,16 +120,13 @@ static void note_failure(struct visit *visit)
 {
     struct ota_failed_login failed = {0};
 
-    log_failure(visit);
     if (visit->tried.known) {
         memcpy(failed.user, visit->tried.user, sizeof failed.user);
     }
-    memcpy(failed.caller, visit->caller, sizeof failed.caller);
-    ota_mailbox_note_failed(console_of(visit)->mailbox, &failed);
+    ota_visit_note_failure(visit, &failed);
 }
 
-/* A challenge makes a browser ask for a password itself, and remember it: for scripts alone. */
-static bool challenge(struct visit *visit, const char *text)
+bool ota_visit_challenge(struct visit *visit, const char *text)
 {
     struct ota_error error = {0};
     (void)ota_error_set(&error, OTA_FORBIDDEN, NULL, "%s", text);
@@ -164,7 +170,7 @@ static bool end_check(struct visit *visit, bool *result)
         return true;
     case OTA_LOGIN_WRONG:
         note_failure(visit);
-        *result = challenge(visit, "user or password is wrong");
+        *result = ota_visit_challenge(visit, "user or password is wrong");
         return false;
     case OTA_LOGIN_OPEN:
     case OTA_LOGIN_STOPPED:
@@ -193,7 +199,7 @@ bool ota_visit_check(struct visit *visit, const char *user, const char *password
     if (strlen(user) > OTA_USER_MAX || strlen(password) > OTA_LOGIN_PASSWORD_MAX) {
         visit->tried.known = false;
         note_failure(visit);
-        *result = challenge(visit, "user or password is wrong");
+        *result = ota_visit_challenge(visit, "user or password is wrong");
         return false;
     }
     (void)snprintf(visit->tried.user, sizeof visit->tried.user, "%s", user);
@@ -255,6 +261,19 @@ static bool find_session(struct visit *visit)
     return visit->who.by_session;
 }
 
+void ota_visit_end_session(struct visit *visit)
+{
+    struct ota_console *console = console_of(visit);
+    char id[OTA_SESSION_ID_HEX + 1];
+    unsigned char digest[OTA_SESSION_DIGEST];
+
+    if (find_cookie(visit, id) && ota_session_digest(id, digest) &&
+        ota_sessions_has(console->sessions, digest, ota_now_mono())) {
+        ota_sessions_end(console->sessions, digest);
+        ota_streams_recheck(console->streams);
+    }
+}
+
 /* --- HTTP Basic ------------------------------------------------------------------------------- */
 
 struct basic {
@@ -308,7 +327,8 @@ static bool admit_basic(struct visit *visit, const char *header, bool *result)
     bool known = false;
 
     if (!parse_basic(visit, header, &basic)) {
-        *result = challenge(visit, "the Authorization header isn't HTTP Basic");
+        *result = ota_visit_challenge(
+            visit, "the Authorization header is neither HTTP Basic nor a Bearer token");
         return false;
     }
     if (visit->stage != VISIT_CHECKING &&
@@ -333,6 +353,9 @@ bool ota_visit_is_known(struct visit *visit)
     if (authorization == NULL) {
         return find_session(visit);
     }
+    if (ota_visit_has_bearer(authorization)) {
+        return ota_visit_is_bearer(visit, authorization);
+    }
     bool known = parse_basic(visit, authorization, &basic) &&
                  become(visit, console_of(visit)->verified, basic.digest);
     OPENSSL_cleanse(&basic, sizeof basic);
@@ -346,10 +369,12 @@ static bool find_who(struct visit *visit, bool changes, bool *result)
     const char *authorization = ota_server_header(&visit->visitor, "Authorization");
 
     if (authorization != NULL) {
-        return admit_basic(visit, authorization, result);
+        return ota_visit_has_bearer(authorization)
+                   ? ota_visit_admit_bearer(visit, authorization, result)
+                   : admit_basic(visit, authorization, result);
     }
     if (!find_session(visit)) {
-        *result = challenge(visit, "log in first");
+        *result = ota_visit_challenge(visit, "log in first");
         return false;
     }
     if (changes && ota_visit_origin(visit) != OTA_ORIGIN_SAME) {

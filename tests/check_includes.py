@@ -29,19 +29,19 @@ LAYERS = {
         "util table store seam pure url memory core told moves domain",
     ),
     "http": (
-        "http.* server*.* guests*.* addresses.* link.* pace.* shape.* worker.* "
+        "http.* server*.* guests*.* addresses.* link.* pace.* shape.* worker.* waker.* "
         "certificate.* image_*.* listen.*",
         "util store seam url http",
     ),
     "roles": ("roles.*", "util roles"),
     "people": (
         "console.* visit.* who.* api.* login.* sessions.* people.* password.* throttle.* "
-        "streams.* mailbox.* pulse.* reply.* assets.*",
+        "streams.* mailbox.* pulse.* reply.* assets.* tokens.* bearer.* page.* numbers.*",
         "util seam http roles people",
     ),
     "door": (
         "access.* block_check.* inband.* broker_conf.* device_auth.* proofs.* vendor_login.* keyfile.* intake.* operation.* machine.* report*.* control.* fields.* presence.* subject.* commands/* "
-        "errands.* metrics.*",
+        "errands.* metrics.* token_book.* turn.* envelope.* answers.* openapi.*",
         "util table store seam pure url memory core told moves domain http roles people door",
     ),
     "glue": (

@@ -4,24 +4,14 @@
 
 #include "commands.h"
 
-/* User names come from clients, and need not be UTF-8 where they are certificates' CNs. */
-static json_t *show_text(const char *text)
-{
-    json_t *shown = ota_json_text(text);
-    if (shown == NULL) {
-        shown = ota_json_text(text); /* it may have been memory: then a "?" would be a lie */
-    }
-    return shown != NULL ? shown : json_string("?");
-}
-
 static bool list_entry(void *data, const struct ota_audit_row *row)
 {
     struct ota_page *page = data;
-    (void)ota_page_add(page,
-                       json_pack("{s:I, s:o, s:o, s:s, s:o, s:s, s:I}", "at", (json_int_t)row->at,
-                                 "user", show_text(row->user), "client", show_text(row->client),
-                                 "command", row->command, "target", ota_json_text(row->target),
-                                 "code", row->code, "count", (json_int_t)row->count));
+    (void)ota_page_add(page, json_pack("{s:I, s:o, s:o, s:s, s:o, s:s, s:I}", "at",
+                                       (json_int_t)row->at, "user", ota_show_user(row->user),
+                                       "client", ota_show_user(row->client), "command",
+                                       row->command, "target", ota_json_text(row->target), "code",
+                                       row->code, "count", (json_int_t)row->count));
     return !ota_page_is_full(page);
 }
 

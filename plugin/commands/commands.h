@@ -49,6 +49,9 @@ void ota_json_put(json_t **object, const char *key, json_t *value);
 
 /* A text or null. */
 json_t *ota_json_text(const char *text);
+/* The name of a user or a client: it comes from clients, and need not be UTF-8 where it is a
+ * certificate's CN. */
+json_t *ota_show_user(const char *user);
 /* A time or an id, or null where it is 0. */
 json_t *ota_json_number(int64_t number);
 

@@ -109,6 +109,15 @@ json_t *ota_json_text(const char *text)
     return text != NULL && text[0] != '\0' ? json_string(text) : json_null();
 }
 
+json_t *ota_show_user(const char *user)
+{
+    json_t *shown = ota_json_text(user);
+    if (shown == NULL) {
+        shown = ota_json_text(user); /* it may have been memory: then a "?" would be a lie */
+    }
+    return shown != NULL ? shown : json_string("?");
+}
+
 json_t *ota_json_number(int64_t number)
 {
     return number != 0 ? json_integer(number) : json_null();

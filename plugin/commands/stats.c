@@ -30,7 +30,7 @@ struct stats {
 
 static const char other_text[] = "other failures";
 
-static struct cluster cluster_of(const struct ota_task_row *row)
+static struct cluster cluster_of(const struct ota_task_outcome *row)
 {
     struct cluster cluster = {.has_code = row->has_result_code, .code = row->result_code};
     memcpy(cluster.from_version, row->from_version, sizeof cluster.from_version);
@@ -46,7 +46,7 @@ static bool is_same(const struct cluster *a, const struct cluster *b)
            strcmp(a->from_version, b->from_version) == 0;
 }
 
-static void count_failure(struct stats *stats, const struct ota_task_row *row)
+static void count_failure(struct stats *stats, const struct ota_task_outcome *row)
 {
     struct cluster cluster = cluster_of(row);
     size_t i = 0;
@@ -59,7 +59,7 @@ static void count_failure(struct stats *stats, const struct ota_task_row *row)
     stats->clusters[i].count++;
 }
 
-static void count_task(struct stats *stats, const struct ota_task_row *row,
+static void count_task(struct stats *stats, const struct ota_task_outcome *row,
                        const struct ota_device *device)
 {
     struct ota_standing standing = {
@@ -70,7 +70,7 @@ static void count_task(struct stats *stats, const struct ota_task_row *row,
     }
 }
 
-static bool look_at(void *data, const struct ota_task_row *row)
+static bool look_at(void *data, const struct ota_task_outcome *row)
 {
     struct stats *stats = data;
     const struct ota_device *device = ota_fleet_device_by_id(&stats->core->fleet, row->device_id);
@@ -164,10 +164,11 @@ static enum ota_err look_at_some(struct ota_call *call, struct stats *stats,
 {
     stats->more = false;
     stats->end = call->end;
-    return batch != NULL ? ota_task_of_batch(call->core->store, batch->row.id, stats->looked_to,
-                                             look_at, stats, &call->error)
-                         : ota_task_of_product(call->core->store, product->id, stats->looked_to,
-                                               look_at, stats, &call->error);
+    return batch != NULL
+               ? ota_task_outcomes_of_batch(call->core->store, batch->row.id, stats->looked_to,
+                                            look_at, stats, &call->error)
+               : ota_task_outcomes_of_product(call->core->store, product->id, stats->looked_to,
+                                              look_at, stats, &call->error);
 }
 
 static enum ota_err find_subject(struct ota_call *call, struct ota_product **product,

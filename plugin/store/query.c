@@ -9,7 +9,8 @@ static const struct ota_table *const tables[OTA_TABLE_COUNT] = {
     [OTA_TABLE_FIRMWARE] = &ota_table_firmware, [OTA_TABLE_UPLOAD] = &ota_table_upload,
     [OTA_TABLE_DEVICE] = &ota_table_device,     [OTA_TABLE_TASK] = &ota_table_task,
     [OTA_TABLE_BATCH] = &ota_table_batch,       [OTA_TABLE_REQUEST] = &ota_table_request,
-    [OTA_TABLE_AUDIT] = &ota_table_audit,       [OTA_TABLE_SECRET] = &ota_table_secret,
+    [OTA_TABLE_TOKEN] = &ota_table_token,       [OTA_TABLE_AUDIT] = &ota_table_audit,
+    [OTA_TABLE_OUTCOME] = &ota_table_outcome,   [OTA_TABLE_SECRET] = &ota_table_secret,
     [OTA_TABLE_READER] = &ota_table_reader,
 };
 

@@ -23,6 +23,7 @@
 #include "../util/error.h"
 #include "../util/names.h"
 #include "../util/stage.h"
+#include "../util/token.h"
 #include "../util/words.h"
 
 #define OTA_SHA256_HEX    64
@@ -425,16 +426,34 @@ OTA_CHECKED enum ota_err ota_task_change(struct ota_store *store, struct ota_tas
                                          struct ota_error *error);
 OTA_CHECKED enum ota_err ota_task_set_percent(struct ota_store *store, int64_t id, int percent,
                                               struct ota_error *error);
+/* What is counted of a task. */
+struct ota_task_outcome {
+    int64_t id;
+    int64_t device_id;
+    enum ota_status status;
+    enum ota_confirmation confirmation;
+    enum ota_ending ending;
+    bool has_result_code;
+    int result_code;
+    char from_version[OTA_VERSION_MAX + 1]; /* "": unknown */
+};
+
+typedef bool (*ota_task_outcome_fn)(void *data, const struct ota_task_outcome *outcome);
+
+/* Tasks with an id above `after`, in id order, until fn says stop (outcome.c). */
+OTA_CHECKED enum ota_err ota_task_outcomes_of_batch(struct ota_store *store, int64_t batch_id,
+                                                    int64_t after, ota_task_outcome_fn fn,
+                                                    void *data, struct ota_error *error);
+OTA_CHECKED enum ota_err ota_task_outcomes_of_product(struct ota_store *store, int64_t product_id,
+                                                      int64_t after, ota_task_outcome_fn fn,
+                                                      void *data, struct ota_error *error);
 /* Tasks of the batch with an id above `after`, in id order, until fn says stop. */
 OTA_CHECKED enum ota_err ota_task_of_batch(struct ota_store *store, int64_t batch_id, int64_t after,
                                            ota_task_fn fn, void *data, struct ota_error *error);
-/* The same of a device, and of a product. */
+/* The same of a device. */
 OTA_CHECKED enum ota_err ota_task_of_device(struct ota_store *store, int64_t device_id,
                                             int64_t after, ota_task_fn fn, void *data,
                                             struct ota_error *error);
-OTA_CHECKED enum ota_err ota_task_of_product(struct ota_store *store, int64_t product_id,
-                                             int64_t after, ota_task_fn fn, void *data,
-                                             struct ota_error *error);
 /* All with an id above `after`, in id order, until fn says stop. */
 OTA_CHECKED enum ota_err ota_task_ages(struct ota_store *store, int64_t after, ota_task_age_fn fn,
                                        void *data, struct ota_error *error);
@@ -523,6 +542,21 @@ OTA_CHECKED enum ota_err ota_request_insert(struct ota_store *store, const char 
 /* Removes up to `rows` that are older than `before`; *left as above. */
 OTA_CHECKED enum ota_err ota_request_purge(struct ota_store *store, int64_t before, int rows,
                                            bool *left, struct ota_error *error);
+
+/* --- token.c ------------------------------------------------------------------------------- */
+
+typedef bool (*ota_token_fn)(void *data, const struct ota_token *token); /* false: stop */
+
+/* Fills token->id. */
+OTA_CHECKED enum ota_err ota_token_insert(struct ota_store *store, struct ota_token *token,
+                                          struct ota_error *error);
+/* All, newest first, from below id `before` (0: from the top). */
+OTA_CHECKED enum ota_err ota_token_each(struct ota_store *store, int64_t before, ota_token_fn fn,
+                                        void *data, struct ota_error *error);
+OTA_CHECKED enum ota_err ota_token_set_used(struct ota_store *store, int64_t id, int64_t used_at,
+                                            struct ota_error *error);
+OTA_CHECKED enum ota_err ota_token_delete(struct ota_store *store, int64_t id,
+                                          struct ota_error *error);
 
 /* --- audit.c ------------------------------------------------------------------------------- */
 

@@ -36,6 +36,8 @@ enum ota_table_id {
     OTA_TABLE_TASK,
     OTA_TABLE_BATCH,
     OTA_TABLE_REQUEST,
+    OTA_TABLE_OUTCOME,
+    OTA_TABLE_TOKEN,
     OTA_TABLE_AUDIT,
     OTA_TABLE_SECRET,
     OTA_TABLE_READER,
@@ -50,6 +52,8 @@ extern const struct ota_table ota_table_device;
 extern const struct ota_table ota_table_task;
 extern const struct ota_table ota_table_batch;
 extern const struct ota_table ota_table_request;
+extern const struct ota_table ota_table_outcome;
+extern const struct ota_table ota_table_token;
 extern const struct ota_table ota_table_audit;
 extern const struct ota_table ota_table_secret;
 extern const struct ota_table ota_table_reader;

@@ -23,7 +23,6 @@ enum {
     LIST_OF_BATCH,
     OF_BATCH,
     OF_DEVICE,
-    OF_PRODUCT,
     AGES,
     LAST_EVENT,
     IN_BATCH,
@@ -102,8 +101,6 @@ static const char *const statements[] = {
                  "WHERE batch_id = :key AND id > :after ORDER BY id",
     [OF_DEVICE] = "SELECT " COLUMNS " FROM task INDEXED BY task_by_device "
                   "WHERE device_id = :key AND id > :after ORDER BY id",
-    [OF_PRODUCT] = "SELECT " COLUMNS " FROM task INDEXED BY task_by_product "
-                   "WHERE product_id = :key AND id > :after ORDER BY id",
     [AGES] = "SELECT id, device_id, batch_id, created_at, finished_at FROM task "
              "WHERE id > :after ORDER BY id",
     [LAST_EVENT] = "SELECT last_event FROM task WHERE id = :id",
@@ -423,12 +420,6 @@ enum ota_err ota_task_of_device(struct ota_store *store, int64_t device_id, int6
                                 ota_task_fn fn, void *data, struct ota_error *error)
 {
     return tell_rows_of(store, OF_DEVICE, device_id, after, fn, data, error);
-}
-
-enum ota_err ota_task_of_product(struct ota_store *store, int64_t product_id, int64_t after,
-                                 ota_task_fn fn, void *data, struct ota_error *error)
-{
-    return tell_rows_of(store, OF_PRODUCT, product_id, after, fn, data, error);
 }
 
 enum ota_err ota_task_ages(struct ota_store *store, int64_t after, ota_task_age_fn fn, void *data,

@@ -36,8 +36,9 @@ static void open_up(void)
     (void)fixture_plain_task(&fix, fixture_device(&fix, "d2", "1.0"));
     fake_broker_clear_messages();
     around.uploads = ota_uploads_new(fix.core.store);
+    around.tokens = ota_tokens_new();
     control = ota_control_new(&around);
-    FUZZ_CHECK(around.uploads != NULL && control != NULL);
+    FUZZ_CHECK(around.uploads != NULL && around.tokens != NULL && control != NULL);
     ask(upload, sizeof upload - 1);
     fixture_fail_commits(true); /* each input finds the same store: it is rolled back at its end */
 }

@@ -45,6 +45,7 @@ def prepare(admin, device):
         more["target"] = {"devices": names}
         return admin.call("createBatch", product="c", version="2", **more)["batch"]["batch"]
 
+    token = admin.call("createToken", name="old", role="viewer")["token"]["token"]
     running, cancelled = task("e1"), task("e2")
     admin.call("cancelTask", task=cancelled)
     paused = batch("e5")
@@ -80,7 +81,8 @@ def prepare(admin, device):
         ("deleteDeviceSecret", {"product": "c", "device": "new"}),
         ("bindDevice", bond), ("unbindDevice", bond),
         ("deleteDevice", {"product": "c", "device": "new"}),
-        ("listAudit", {}), ("backup", {}),
+        ("listAudit", {}), ("backup", {}), ("createToken", {"name": "new", "role": "viewer"}),
+        ("listTokens", {}), ("revokeToken", {"token": token}),
     ]
     for _, fields in rows:  # a batch is ready for its command when it runs
         if "batch" in fields:

@@ -22,6 +22,7 @@ LISTS = {  # command: key of its rows
     "listVersions": "versions",
     "listTasks": "tasks",
     "listBatches": "batches",
+    "listTokens": "tokens",
 }
 
 # What the clock, the connection and the length of a pause decide: not part of what is stored.
@@ -118,6 +119,7 @@ def read_all(admin):
     for batch in note("listBatches"):
         note("getBatch", batch=batch["batch"])
         note_stats(batch=batch["batch"])
+    note("listTokens")
     info = admin.call("getInfo")
     seen["getInfo"] = {key: info[key] for key in ("devices", "activeTasks", "schemaVersion")}
     return stored(seen)

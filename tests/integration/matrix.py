@@ -177,6 +177,9 @@ cancelBatch          operator batch running?
 retryBatch           operator batch
 getStats             viewer   product? batch?
 listAudit            admin    since? user? action? limit? cursor?
+createToken          admin    name role expireAt?
+listTokens           admin    limit? cursor?
+revokeToken          admin    token
 backup               admin    name?
 getInfo              viewer
 """  # fmt: skip

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import subprocess
 
 from console_help import wait_until
@@ -40,6 +41,7 @@ class Recorder:
         request = {"commands": [{**command, "correlationData": "1"}]}
         text = json.dumps(admin.call_raw(request))
         url = self.broker.options["download_url"]
+        text = re.sub("ota_[0-9a-f]{64}", f"ota_{'0123456789abcdef' * 4}", text)
         return request, json.loads(text.replace(url, "http://fw.example.com"))
 
     def call(self, admin, name, /, **fields):
@@ -183,6 +185,10 @@ def tell_the_end(say, admin):
         say.call(admin, name, **({"limit": 2} if name == "listAudit" else {}))
     for name in ("listFirmware", "listDevices", "listVersions"):
         say.call(admin, name, product="lamp")
+    say.call(admin, "createToken", name="build-server", role="admin", expireAt=4102444800000)
+    say.refuse(admin, "createToken", "already_exists", name="build-server", role="admin")
+    say.call(admin, "listTokens")
+    say.call(admin, "revokeToken", token=1)
     say.call(admin, "backup", name="before-october.db")
     say.refuse(admin, "backup", "already_exists", name="before-october.db")
     say.call(admin, "setDeviceSecret", product="lamp", device="lamp-19")
@@ -194,7 +200,9 @@ def tell_the_end(say, admin):
 
 
 NOWHERE = {"product": "nowhere", "device": "nothing", "version": "9", "task": 9999, "batch": 9999,
-           "upload": 9999, "gatewayProduct": "nowhere", "gateway": "nothing", "description": "x", "filename": "a.bin", "size": 1, "sha256": "0" * 64,
+           "upload": 9999, "gatewayProduct": "nowhere", "gateway": "nothing", "token": 9999,
+           "name": "nobody", "role": "viewer", "description": "x", "filename": "a.bin", "size": 1,
+           "sha256": "0" * 64,
            "offset": 0, "data": "AAAA", "devices": ["nothing"]}
 
 
@@ -209,7 +217,7 @@ def tell_refusals(say, admin, viewer):
             fields["target"] = {"all": True}
         if row["role"] != "viewer":
             say.refuse(viewer, row["command"], "forbidden", **fields)
-        about = set(fields) & {"product", "task", "batch", "upload"}
+        about = set(fields) & {"product", "task", "batch", "upload", "token"}
         if about and row["command"] != "createProduct":
             say.refuse(admin, row["command"], "not_found", **fields)
 

@@ -62,6 +62,22 @@ def test_a_session(console):
     assert console.ask("POST", "/api/v1/logout").status == 401
 
 
+def test_a_login_ends_the_session_that_the_browser_had(console):
+    console.login("op")
+    first = console.cookie
+    stream = console.events(user=None, headers={"Cookie": f"ota_session={first}"})
+    console.login("viewer")  # shows the cookie, as a browser does
+    assert console.get("/api/v1/session").json["user"] == "viewer"
+    stream.wait_end()
+    stream.close()
+    other, console.cookie = console.cookie, first
+    assert console.get("/api/v1/session").status == 401
+    console.cookie = None  # another browser
+    console.login("viewer")
+    console.cookie = other
+    assert console.get("/api/v1/session").status == 200
+
+
 def test_wrong_passwords(console):
     for user, word in (("admin", "wrong"), ("admin", ""), ("stranger", "x"), ("x" * 500, "x")):
         answer = console.login(user, word)
@@ -170,6 +186,7 @@ def test_a_broken_password_file_stops_the_start_but_not_a_running_console(consol
 def test_a_removed_user_and_a_changed_password_end_sessions(console):
     cookies = {}
     for user in ("admin", "op", "viewer"):
+        console.cookie = None  # each has a browser
         console.login(user)
         cookies[user] = console.cookie
     stream = console.events(user="op")
@@ -468,6 +485,18 @@ def test_who_goes_away_and_a_broker_that_stops(console):
         except OSError:
             pass  # it was closed: fair, too
         on.close()
+
+
+def test_an_idle_broker_is_woken(console):
+    """Without a call it looks at its mailbox every 100 ms; a walk of many steps took as many."""
+    on = console.connection()
+    console.control({"command": "getInfo"}, user="admin", on=on)  # the password is checked
+    took = []
+    for _ in range(30):
+        begin = time.monotonic()
+        assert console.control({"command": "listProducts"}, user="admin", on=on).status == 200
+        took.append(time.monotonic() - begin)
+    assert sorted(took)[15] < 0.05, took
 
 
 # --- uploads

@@ -175,6 +175,19 @@ def test_metrics_are_for_roles_or_for_all(consoles):
     assert public.login("admin", "right horse").status == 401
 
 
+def test_who_asks_for_public_metrics_all_the_time_asks_the_broker_once_a_second(consoles):
+    public = consoles(metrics_public="true")
+    on = public.connection()
+
+    def requests():
+        text = public.get("/metrics", on=on).body.decode()  # counts itself
+        return int(re.search(r"^ota_console_requests_total (\d+)", text, re.M)[1])
+
+    told = []
+    wait_until(lambda: told.append(requests()) or len(set(told)) == 3, "never measured anew")
+    assert len(told) > 2 * len(set(told)), told
+
+
 # --- health
 
 

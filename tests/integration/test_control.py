@@ -29,6 +29,9 @@ GOOD = {
     "devices": ["d"],
     "gatewayProduct": "p",
     "gateway": "g",
+    "name": "ci",
+    "role": "viewer",
+    "token": 1,
 }
 
 NO_TEXT = [None, 1, 1.5, True, [], {}, ["p"]]
@@ -104,6 +107,8 @@ BAD = {
     "size": NO_NUMBER + [0],
     "upload": NO_NUMBER + [0],
     "task": NO_NUMBER + [0],
+    "token": NO_NUMBER + [0],
+    "role": NO_TEXT + ["", "none", "Admin", "root"],
     "batch": NO_NUMBER + [0],
     "offset": NO_NUMBER,
     "order": [None, "1", 1.5, True, [], 10**13, -(10**13)],

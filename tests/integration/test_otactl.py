@@ -181,6 +181,7 @@ SAMPLES = {
     "TIME": (str(NOW), NOW),
     "STATE": ("running", "running"),
     "confirmed|done": ("done", "done"),
+    "viewer|operator|admin": ("operator", "operator"),
     "snapshot|continuous": ("continuous", "continuous"),
     "finish|cancel": ("cancel", "cancel"),
 }

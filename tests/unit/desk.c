@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../../plugin/broker.h"
+#include "../../plugin/token_book.h"
 
 #define TICKS_MAX 10000
 
@@ -38,6 +39,7 @@ static void take_seat(struct desk *desk)
                                              .dispatch = &desk->fix.dispatch,
                                              .uploads = ota_uploads_new(core->store),
                                              .trail = desk->intake.trail,
+                                             .tokens = ota_tokens_new(),
                                              .backup_dir = desk->fix.dir,
                                              .broker_version = "2.0"};
     desk->control = ota_control_new(&desk->around);
@@ -47,6 +49,8 @@ static void take_seat(struct desk *desk)
     if (desk->has_device_auth) {
         start_device_auth(desk);
     }
+    assert_non_null(desk->around.tokens);
+    assert_int_equal(ota_token_book_load(core, &desk->roles, desk->around.tokens, NULL), OTA_OK);
 }
 
 static void leave_seat(struct desk *desk)
@@ -55,6 +59,7 @@ static void leave_seat(struct desk *desk)
     ota_uploads_free(desk->around.uploads);
     ota_device_auth_free(desk->around.device_auth);
     ota_trail_free(desk->around.trail);
+    ota_tokens_free(desk->around.tokens);
 }
 
 int desk_setup(void **state)
@@ -65,6 +70,7 @@ int desk_setup(void **state)
     desk->access =
         (struct ota_access){.fleet = &desk->fix.core.fleet, .prefix = "$ota", .prefix_len = 4};
     desk->admin = (struct mosquitto){.id = "otactl-1", .username = "ann"};
+    assert_int_equal(ota_roles_add_list(&desk->roles, "ann", OTA_ROLE_ADMIN, NULL), OTA_OK);
     take_seat(desk);
     *state = desk;
     return 0;
@@ -75,6 +81,7 @@ int desk_teardown(void **state)
     struct desk *desk = *state;
     leave_seat(desk);
     fixture_close(&desk->fix);
+    ota_roles_free(&desk->roles);
     free(desk);
     return 0;
 }
@@ -83,6 +90,7 @@ void desk_stop(struct desk *desk, bool kill)
 {
     if (!kill) {
         ota_trail_finish(desk->around.trail);
+        ota_token_book_finish(&desk->fix.core, desk->around.tokens);
     }
     leave_seat(desk);
     fixture_stop(&desk->fix, kill);

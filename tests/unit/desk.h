@@ -12,6 +12,7 @@
 struct desk {
     struct fixture fix;
     struct ota_access access;
+    struct ota_roles roles; /* ann is an admin */
     struct ota_intake intake;
     struct ota_surroundings around;
     struct ota_control *control;

@@ -168,6 +168,21 @@ WRAPPED(int, EVP_Digest, const void *bytes, size_t len, unsigned char *md, unsig
     return strikes(FAULTS_MEMORY) ? 0 : __real_EVP_Digest(bytes, len, md, size, type, engine);
 }
 
+static unsigned char random_byte;
+
+void faults_set_random(unsigned char byte)
+{
+    random_byte = byte;
+}
+
+int __wrap_RAND_bytes(unsigned char *bytes, int len);
+
+int __wrap_RAND_bytes(unsigned char *bytes, int len)
+{
+    memset(bytes, random_byte, (size_t)len);
+    return strikes(FAULTS_MEMORY) ? 0 : 1;
+}
+
 WRAPPED(unsigned char *, HMAC, const EVP_MD *type, const void *key, int key_len,
         const unsigned char *bytes, size_t len, unsigned char *md, unsigned *size)
 {

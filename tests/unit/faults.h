@@ -21,6 +21,8 @@ void faults_arm(enum faults_kind kind, int n, bool lasting);
 /* The same, but for threads other than the test's. */
 void faults_arm_elsewhere(enum faults_kind kind, int n, bool lasting);
 void faults_disarm(void);
+/* All random bytes are this one from here on, so that what is made twice is the same. */
+void faults_set_random(unsigned char byte);
 /* Whether one has failed since they were armed, and how many there were. */
 bool faults_fired(void);
 int faults_passed(void);

@@ -125,6 +125,7 @@ static void make(struct world *world)
     good(world, "\"command\":\"createDevice\",\"product\":\"lamp\",\"device\":\"l1\"");
     good(world, "\"command\":\"bindDevice\",\"product\":\"door\",\"device\":\"b6\","
                 "\"gatewayProduct\":\"lamp\",\"gateway\":\"l1\"");
+    good(world, "\"command\":\"createToken\",\"name\":\"ci\",\"role\":\"admin\"");
     add_failures(world);
     add_uploads(world);
     add_batches(world);
@@ -208,7 +209,9 @@ void world_open(struct world *world, int crowd)
     *world = (struct world){.crowd = crowd};
     assert_int_equal(desk_setup(&desk), 0);
     world->desk = desk;
+    faults_set_random('m');
     make(world);
+    faults_set_random('r');
     desk_stop(world->desk, false);
     keep_file(world);
     world->unix_ms = ota_now_unix();

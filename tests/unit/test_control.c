@@ -28,9 +28,11 @@ static void take_seat(struct desk *desk)
                                              .intake = &desk->intake,
                                              .dispatch = &desk->fix.dispatch,
                                              .uploads = ota_uploads_new(desk->fix.core.store),
+                                             .tokens = ota_tokens_new(),
                                              .broker_version = "2.1"};
     desk->control = ota_control_new(&desk->around);
     assert_non_null(desk->around.uploads);
+    assert_non_null(desk->around.tokens);
     assert_non_null(desk->control);
 }
 
@@ -51,6 +53,7 @@ static void leave_seat(struct desk *desk)
 {
     ota_control_free(desk->control);
     ota_uploads_free(desk->around.uploads);
+    ota_tokens_free(desk->around.tokens);
 }
 
 static int teardown(void **state)
@@ -316,33 +319,21 @@ static void test_roles_are_the_documents(void **state)
         const char *name;
         enum ota_role role;
     } rows[] = {
-        {"createProduct", OTA_ROLE_ADMIN},
-        {"updateProduct", OTA_ROLE_ADMIN},
-        {"deleteProduct", OTA_ROLE_ADMIN},
-        {"listProducts", OTA_ROLE_VIEWER},
-        {"addFirmware", OTA_ROLE_ADMIN},
-        {"uploadFirmwareBlock", OTA_ROLE_ADMIN},
-        {"commitFirmware", OTA_ROLE_ADMIN},
-        {"abortFirmware", OTA_ROLE_ADMIN},
-        {"listFirmware", OTA_ROLE_VIEWER},
-        {"getFirmware", OTA_ROLE_VIEWER},
-        {"deleteFirmware", OTA_ROLE_ADMIN},
-        {"createDevice", OTA_ROLE_ADMIN},
-        {"updateDevice", OTA_ROLE_OPERATOR},
-        {"deleteDevice", OTA_ROLE_ADMIN},
-        {"getDevice", OTA_ROLE_VIEWER},
-        {"listDevices", OTA_ROLE_VIEWER},
-        {"listDeviceHistory", OTA_ROLE_VIEWER},
-        {"explainDevice", OTA_ROLE_VIEWER},
-        {"listVersions", OTA_ROLE_VIEWER},
-        {"upgradeDevice", OTA_ROLE_OPERATOR},
-        {"listTasks", OTA_ROLE_VIEWER},
-        {"getTask", OTA_ROLE_VIEWER},
-        {"cancelTask", OTA_ROLE_OPERATOR},
-        {"retryTask", OTA_ROLE_OPERATOR},
-        {"getInfo", OTA_ROLE_VIEWER},
-        {"listAudit", OTA_ROLE_ADMIN},
-        {"backup", OTA_ROLE_ADMIN},
+        {"createProduct", OTA_ROLE_ADMIN},      {"updateProduct", OTA_ROLE_ADMIN},
+        {"deleteProduct", OTA_ROLE_ADMIN},      {"listProducts", OTA_ROLE_VIEWER},
+        {"addFirmware", OTA_ROLE_ADMIN},        {"uploadFirmwareBlock", OTA_ROLE_ADMIN},
+        {"commitFirmware", OTA_ROLE_ADMIN},     {"abortFirmware", OTA_ROLE_ADMIN},
+        {"listFirmware", OTA_ROLE_VIEWER},      {"getFirmware", OTA_ROLE_VIEWER},
+        {"deleteFirmware", OTA_ROLE_ADMIN},     {"createDevice", OTA_ROLE_ADMIN},
+        {"updateDevice", OTA_ROLE_OPERATOR},    {"deleteDevice", OTA_ROLE_ADMIN},
+        {"getDevice", OTA_ROLE_VIEWER},         {"listDevices", OTA_ROLE_VIEWER},
+        {"listDeviceHistory", OTA_ROLE_VIEWER}, {"explainDevice", OTA_ROLE_VIEWER},
+        {"listVersions", OTA_ROLE_VIEWER},      {"upgradeDevice", OTA_ROLE_OPERATOR},
+        {"listTasks", OTA_ROLE_VIEWER},         {"getTask", OTA_ROLE_VIEWER},
+        {"cancelTask", OTA_ROLE_OPERATOR},      {"retryTask", OTA_ROLE_OPERATOR},
+        {"getInfo", OTA_ROLE_VIEWER},           {"listAudit", OTA_ROLE_ADMIN},
+        {"createToken", OTA_ROLE_ADMIN},        {"listTokens", OTA_ROLE_ADMIN},
+        {"revokeToken", OTA_ROLE_ADMIN},        {"backup", OTA_ROLE_ADMIN},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -578,6 +569,38 @@ static void test_queue_of_bytes_is_bounded(void **state)
 }
 
 /* The client id may be another's by then: nothing is told. What was asked for is done. */
+/* A hundred long lists in one message: what a tick writes of them is bounded, whatever its clock
+ * says (the fake one stands still). */
+static void test_a_tick_writes_so_much_and_no_more(void **state)
+{
+    struct desk *desk = *state;
+    char name[16];
+    for (int i = 0; i < 200; i++) {
+        (void)snprintf(name, sizeof name, "list-%03d", i);
+        (void)fixture_device(&desk->fix, name, "1.0");
+    }
+    char *text = malloc(16384);
+    size_t len = (size_t)sprintf(text, "{\"commands\":[");
+    for (int i = 0; i < 100; i++) {
+        len += (size_t)sprintf(text + len,
+                               "%s{\"command\":\"listDevices\",\"product\":\"door\",\"limit\":200}",
+                               i > 0 ? "," : "");
+    }
+    (void)strcpy(text + len, "]}");
+    send_as(desk, &desk->admin, OTA_ROLE_ADMIN, text);
+    free(text);
+    size_t ticks = 0;
+    while (fake_broker_last_on(OTA_CONTROL_RESPONSE) == NULL) {
+        tick(desk);
+        ticks++;
+    }
+    const size_t whole = fake_broker_last_on(OTA_CONTROL_RESPONSE)->len;
+    const size_t one = whole / 100;
+    assert_true(one > 30000);
+    assert_true(ticks >= whole / ((256 << 10) + one));
+    assert_true(ticks <= whole / (256 << 10) + 1);
+}
+
 static void test_forget(void **state)
 {
     struct desk *desk = *state;
@@ -791,6 +814,7 @@ int main(void)
         TEST(test_commit_after_a_restart),
         TEST(test_queue_of_messages_is_bounded),
         TEST(test_queue_of_bytes_is_bounded),
+        TEST(test_a_tick_writes_so_much_and_no_more),
         TEST(test_forget),
         TEST(test_free_with_a_full_queue),
         TEST(test_upgrade_and_its_conflicts),

@@ -126,6 +126,9 @@ static const struct samples samples[] = {
     [OTA_PARAM_BATCH_STATE] = {{"\"draft\"", "\"scheduled\"", "\"preparing\"", "\"running\"",
                                 "\"paused\"", "\"cancelled\"", "\"finished\""},
                                {"\"\"", "\"done\"", "\"Draft\"", "1", "null"}},
+    [OTA_PARAM_NAME] = {{"\"ci\"", "\"build_1.x-2\""}, {"\"\"", "\"a b\"", "\"a:b\"", "1", "null"}},
+    [OTA_PARAM_ROLE] = {{"\"viewer\"", "\"operator\"", "\"admin\""},
+                        {"\"\"", "\"none\"", "\"Admin\"", "1", "null"}},
 };
 
 static json_t *parse(const char *text)

@@ -78,6 +78,9 @@ static const struct script {
     [OTA_CMD_RETRY_BATCH] = {.fields = "\"batch\":1"},
     [OTA_CMD_GET_STATS] = {.fields = "\"product\":\"door\""},
     [OTA_CMD_LIST_AUDIT] = {.fields = "\"limit\":6"},
+    [OTA_CMD_CREATE_TOKEN] = {.fields = "\"name\":\"nightly\",\"role\":\"operator\""},
+    [OTA_CMD_LIST_TOKENS] = {.fields = "\"limit\":3"},
+    [OTA_CMD_REVOKE_TOKEN] = {.fields = "\"token\":1"},
     [OTA_CMD_BACKUP] = {.fields = "\"name\":\"copy.db\"", .file = "copy.db"},
     [OTA_CMD_GET_INFO] = {.fields = "\"correlationData\":\"c\""},
 };

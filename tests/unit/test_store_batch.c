@@ -629,6 +629,8 @@ static void assert_ids(const struct fix_seen *seen, int count, int64_t first, in
     assert_int_equal(seen->ids[count - 1], last);
 }
 
+static struct store_fixture *the_fixture;
+
 static void test_tasks_of_a_batch(void **state)
 {
     struct store_fixture *fix = *state;
@@ -641,7 +643,7 @@ static void test_tasks_of_a_batch(void **state)
     int64_t t2 = add_task(fix, d2, 6);
     int64_t t3 = add_task(fix, d1, 0);
     int64_t t4 = add_task(fix, d1, 6);
-    int64_t t5 = add_task(fix, d3, 7);
+    (void)add_task(fix, d3, 7);
     struct fix_seen seen = {0};
     assert_int_equal(ota_task_of_batch(fix->store, 6, 0, note_task, &seen, NULL), OTA_OK);
     assert_ids(&seen, 3, t1, t4);
@@ -657,12 +659,58 @@ static void test_tasks_of_a_batch(void **state)
     assert_int_equal(ota_task_of_device(fix->store, d1, 0, note_task, &seen, NULL), OTA_OK);
     assert_ids(&seen, 3, t1, t4);
     assert_int_equal(seen.ids[1], t3);
+}
+
+static bool note_outcome(void *data, const struct ota_task_outcome *outcome)
+{
+    struct ota_task_row row;
+    struct store_fixture *fix = the_fixture;
+    assert_int_equal(ota_task_get(fix->store, outcome->id, &row, NULL), OTA_OK);
+    assert_int_equal(outcome->device_id, row.device_id);
+    assert_int_equal(outcome->status, row.status);
+    assert_int_equal(outcome->confirmation, row.confirmation);
+    assert_int_equal(outcome->ending, row.ending);
+    assert_int_equal(outcome->has_result_code, row.has_result_code);
+    assert_int_equal(outcome->result_code, row.result_code);
+    assert_string_equal(outcome->from_version, row.from_version);
+    return note_task(data, &row);
+}
+
+/* What is counted of a task is what the task has. */
+static void test_outcomes(void **state)
+{
+    struct store_fixture *fix = *state;
+    int64_t p = fix_product(fix, "p");
+    int64_t q = fix_product(fix, "q");
+    int64_t d1 = fix_device(fix, p, "d1");
+    int64_t d2 = fix_device(fix, p, "d2");
+    int64_t t1 = add_task(fix, d1, 6);
+    int64_t t2 = add_task(fix, d2, 6);
+    int64_t t3 = add_task(fix, d1, 0);
+    int64_t t4 = add_task(fix, fix_device(fix, q, "d3"), 7);
+    struct fix_seen seen = {0};
+    the_fixture = fix;
+    fix_sql(fix->path, "UPDATE task SET ending = 1, result_code = -4, from_version = '0.9' "
+                       "WHERE batch_id IS NOT NULL");
+    assert_int_equal(ota_task_outcomes_of_product(fix->store, p, 0, note_outcome, &seen, NULL),
+                     OTA_OK);
+    assert_ids(&seen, 3, t1, t3);
     seen = (struct fix_seen){0};
-    assert_int_equal(ota_task_of_product(fix->store, p, t1, note_task, &seen, NULL), OTA_OK);
-    assert_ids(&seen, 3, t2, t4);
+    assert_int_equal(ota_task_outcomes_of_product(fix->store, p, t1, note_outcome, &seen, NULL),
+                     OTA_OK);
+    assert_ids(&seen, 2, t2, t3);
     seen = (struct fix_seen){0};
-    assert_int_equal(ota_task_of_product(fix->store, q, 0, note_task, &seen, NULL), OTA_OK);
-    assert_ids(&seen, 1, t5, t5);
+    assert_int_equal(ota_task_outcomes_of_product(fix->store, q, 0, note_outcome, &seen, NULL),
+                     OTA_OK);
+    assert_ids(&seen, 1, t4, t4);
+    seen = (struct fix_seen){.stop_after = 1};
+    assert_int_equal(ota_task_outcomes_of_batch(fix->store, 6, 0, note_outcome, &seen, NULL),
+                     OTA_OK);
+    assert_ids(&seen, 1, t1, t1);
+    seen = (struct fix_seen){0};
+    assert_int_equal(ota_task_outcomes_of_batch(fix->store, 6, t1, note_outcome, &seen, NULL),
+                     OTA_OK);
+    assert_ids(&seen, 1, t2, t2);
 }
 
 static void test_a_devices_tasks_in_a_batch(void **state)
@@ -819,6 +867,7 @@ int main(void)
         TEST(test_a_deleted_device_is_on_no_list),
         TEST(test_batches_go_with_their_product),
         TEST(test_tasks_of_a_batch),
+        TEST(test_outcomes),
         TEST(test_a_devices_tasks_in_a_batch),
         TEST(test_many_tasks_at_once),
         TEST(test_many_tasks_are_refused_together),
