@@ -11,6 +11,7 @@ import {productsView} from './views/products.js';
 import {statusView} from './views/status.js';
 import {systemView} from './views/system.js';
 import {taskView} from './views/task.js';
+import {tokensView} from './views/tokens.js';
 import {upgradeView, upgradeStart} from './views/upgrade.js';
 import {versionsView} from './views/versions.js';
 
@@ -30,5 +31,6 @@ export const routes = [
     [['tasks', ':task'], taskView],
     [['batches', ':batch'], batchView],
     [['audit'], auditView],
+    [['tokens'], tokensView],
     [['system'], systemView],
 ];

@@ -20,6 +20,9 @@ export const ADMIN = [
     'setDeviceSecret',
     'deleteDeviceSecret',
     'listAudit',
+    'createToken',
+    'listTokens',
+    'revokeToken',
     'backup',
 ];
 export const OPERATOR = [
@@ -63,5 +66,9 @@ export function can(command) {
     return (RANK[current?.role] ?? 0) >= needed(command);
 }
 
+// What admins alone may read.
+export const SECRETS = ['listAudit', 'listTokens'];
+
 // Changes something: takes a requestId.
-export const changes = (command) => command !== 'listAudit' && needed(command) > RANK.viewer;
+export const changes = (command) =>
+    !SECRETS.includes(command) && needed(command) > RANK.viewer;

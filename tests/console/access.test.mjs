@@ -24,6 +24,7 @@ const PAGES = [
     '/batches/2',
     '/tasks/1',
     '/audit',
+    '/tokens',
     '/system',
     '/nowhere',
 ];
@@ -32,7 +33,10 @@ const DIALOGS = [
     ['/products', 'Delete product lamp'],
     ['/products/lamp/firmware', 'Add Firmware'],
     ['/upgrade/lamp/devices', 'Upgrade firmware lamp-01'],
+    ['/tokens', 'Make a token'],
+    ['/tokens', 'Revoke token ci'],
     ['/batches/2', 'Cancel batch'],
+    ['/batches/2', 'Add devices'],
     ['/batches/2', 'Change limits'],
 ];
 
@@ -70,6 +74,7 @@ before(async () => {
         name: 'N'.repeat(200),
         stages: [{count: 1, minSuccessPercent: 1}, {percent: 100}],
     });
+    await broker.call('createToken', {name: 'ci', role: 'admin'});
     await broker.call('createBatch', {
         product: 'lamp',
         version: '2.0.0',

@@ -97,6 +97,38 @@ function visitDirectly(page, path) {
     }, path);
 }
 
+test('a token: made, shown once, revoked', async () => {
+    const page = await newPage(browser, broker);
+    await logIn(page);
+    await visit(page, '/tokens');
+    await page.getByText('No tokens yet').waitFor();
+    await page.getByRole('button', {name: 'Make a token'}).first().click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByLabel('Name').fill('build server');
+    await dialog.getByLabel('Role').selectOption('admin');
+    await dialog.getByRole('button', {name: 'Make a token'}).click();
+    await dialog.getByText('name must be 1 to 32').waitFor();
+    await dialog.getByLabel('Name').fill('ci');
+    await dialog.getByRole('button', {name: 'Make a token'}).click();
+    const secret = await page.locator('code.secret').textContent();
+    assert.match(secret, /^ota_[0-9a-f]{64}$/);
+    const status = async () =>
+        (
+            await fetch(`${broker.url}api/v1/session`, {
+                headers: {Authorization: `Bearer ${secret}`},
+            })
+        ).status;
+    assert.equal(await status(), 200);
+    await page.getByRole('button', {name: 'I have it'}).click();
+    await row(page, 'ci').waitFor();
+    assert.equal((await page.content()).includes(secret), false);
+    await page.getByRole('button', {name: 'Revoke token ci'}).click();
+    await page.getByRole('dialog').getByRole('button', {name: 'Revoke', exact: true}).click();
+    await page.getByText('No tokens yet').waitFor();
+    assert.equal(await status(), 401);
+    await page.end();
+});
+
 test('a viewer sees no button that would be refused', async () => {
     const page = await newPage(browser, broker);
     await logIn(page, 'viewer');
@@ -104,6 +136,8 @@ test('a viewer sees no button that would be refused', async () => {
     assert.equal(await page.getByRole('link', {name: 'Audit'}).count(), 0);
     await visit(page, '/audit');
     await page.getByText('Only admins see the audit').waitFor();
+    await visit(page, '/tokens');
+    await page.getByText('Only admins see the tokens').waitFor();
     await visit(page, '/upgrade/lamp/batch');
     await page.getByText("Your role can't do this").waitFor();
     await page.end();
@@ -271,5 +305,37 @@ test('a device behind a gateway says behind which', async () => {
     await page.getByRole('heading', {name: 'hall', level: 1}).waitFor();
     await settled(page);
     assert.equal(await page.getByText('Gateway', {exact: true}).count(), 0); // it has none itself
+    await page.end();
+});
+
+test('a draft is filled by pasting names, and started', async () => {
+    const {batch} = (
+        await broker.call('createBatch', {
+            product: 'lamp',
+            version: '2.0.0',
+            draft: true,
+            reinstall: true,
+            allowDowngrade: true,
+            override: true,
+        })
+    ).batch;
+    const page = await newPage(browser, broker);
+    await logIn(page);
+    await visit(page, `/batches/${batch}`);
+    const add = async (names) => {
+        await page.getByRole('button', {name: 'Add devices'}).first().click();
+        await page.getByRole('dialog').getByLabel('Names of devices').fill(names);
+        await page.getByRole('dialog').getByRole('button', {name: 'Add devices'}).click();
+    };
+    await add(' \n');
+    await page.getByText('Paste at least one name.').waitFor();
+    await page.keyboard.press('Escape');
+    await add('lamp-1,nobody');
+    await page.getByRole('dialog').getByText('nobody').last().waitFor();
+    await page.keyboard.press('Escape');
+    await add('lamp-1\nlamp-1; ,\n');
+    await page.getByText('1 device was added.').waitFor();
+    await page.getByRole('button', {name: 'Start', exact: true}).click();
+    await page.getByText('1 of 1').or(page.getByText('0 of 1')).first().waitFor();
     await page.end();
 });

@@ -50,6 +50,12 @@ export function textField({label, hint, value = '', type = 'text', on, list, ...
     return wrap(control, {label, hint, id});
 }
 
+export function areaField({label, hint, on, rows, ...more}) {
+    const id = newId('f');
+    const control = h('textarea', {id, rows, spellcheck: 'false', on, ...more});
+    return wrap(control, {label, hint, id});
+}
+
 // options: [[value, label]] or [value]
 export function selectField({label, hint, options, value, on, ...more}) {
     const id = newId('f');

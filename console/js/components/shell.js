@@ -13,6 +13,7 @@ const PLACES = [
     ['products', 'products', 'nav.products', link(['products'])],
     ['upgrade', 'upgrade', 'nav.upgrade', link(['upgrade'])],
     ['audit', 'audit', 'nav.audit', link(['audit']), 'listAudit'],
+    ['tokens', 'key', 'nav.tokens', link(['tokens']), 'listTokens'],
     ['system', 'system', 'nav.system', link(['system'])],
 ];
 const BELONGS = {tasks: 'upgrade', batches: 'upgrade'};

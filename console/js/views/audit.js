@@ -4,7 +4,7 @@ import {fill, h} from '../dom.js';
 import {moment} from '../format.js';
 import {heading} from '../page.js';
 import {replaceQuery} from '../router.js';
-import {ADMIN, OPERATOR, can} from '../session.js';
+import {ADMIN, OPERATOR, SECRETS, can} from '../session.js';
 import {t, word} from '../text.js';
 import {empty} from '../components/empty.js';
 import {momentField, selectField, textField} from '../components/field.js';
@@ -12,7 +12,7 @@ import {pagedList} from '../components/pager.js';
 import {table} from '../components/table.js';
 
 const TYPING_MS = 400;
-const ACTIONS = [...ADMIN, ...OPERATOR].filter((name) => name !== 'listAudit').sort();
+const ACTIONS = [...ADMIN, ...OPERATOR].filter((name) => !SECRETS.includes(name)).sort();
 const GOOD = 'ok';
 
 const columns = [

@@ -10,6 +10,7 @@ import {confirmDialog, formDialog} from '../components/dialog.js';
 import {momentField, numberField, optional, radioField, textField} from '../components/field.js';
 import {icon} from '../components/icon.js';
 import {done, failed} from '../components/toast.js';
+import {addDevices} from './draft.js';
 
 const OVER = new Set(['cancelled', 'finished']);
 const WAITING = ['device_offline', 'task_waiting'];
@@ -238,6 +239,8 @@ export function batchActions(batch, changed) {
                 ),
                 '.primary',
             ),
+        batch.state === 'draft' &&
+            button(t('draft.add'), 'plus', () => addDevices(batch, changed)),
         batch.state === 'draft' &&
             button(
                 t('batch.start'),

@@ -10,22 +10,14 @@ import {t} from '../text.js';
 import {signedMark} from '../components/badge.js';
 import {confirmDialog} from '../components/dialog.js';
 import {empty} from '../components/empty.js';
+import {copyButton} from '../components/copy.js';
 import {icon} from '../components/icon.js';
 import {table} from '../components/table.js';
-import {done, failed} from '../components/toast.js';
+import {done} from '../components/toast.js';
 import {addFirmware} from './firmware_add.js';
 import {productFrame, rememberProduct} from './frames.js';
 
 const LIMIT = 200;
-
-async function copyText(text) {
-    try {
-        await navigator.clipboard.writeText(text);
-        done(t('copied'));
-    } catch {
-        failed(new Error(t('copy.no')));
-    }
-}
 
 function digest(name, value) {
     return h(
@@ -33,16 +25,7 @@ function digest(name, value) {
         h('span.faint', name),
         ' ',
         h('code', {title: value}, `${value.slice(0, 10)}…`),
-        h(
-            'button.icon-button.small',
-            {
-                type: 'button',
-                'aria-label': t('copy', {name}),
-                title: t('copy', {name}),
-                on: {click: () => copyText(value)},
-            },
-            icon('copy'),
-        ),
+        copyButton(name, value),
     );
 }
 
