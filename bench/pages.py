@@ -1,0 +1,93 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""How quick the console's lists are with a million devices (docs/adr/0016): milliseconds over HTTP,
+on one connection, where the broker has nothing else to do. Wanted: 200 a page.
+
+    OTA_BUILD=build bench/pages.py [DEVICES]
+"""
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "tests" / "integration"), str(ROOT / "bench")]
+
+import console_help  # noqa: E402  pylint: disable=wrong-import-position
+import fill  # noqa: E402  pylint: disable=wrong-import-position
+import harness  # noqa: E402  pylint: disable=wrong-import-position
+
+TIMES = 7
+DEVICE = {"product": "bench", "device": "dev0000100"}
+ASKED = [
+    ("getInfo", {}),
+    ("listProducts", {}),
+    ("listDevices", {"product": "bench", "limit": 50}),
+    ("listDevices", {"product": "bench", "limit": 200}),
+    ("listDevices", {"product": "bench", "prefix": "dev0412"}),
+    ("listDevices", {"product": "bench", "tag": "nobody-has-it"}),
+    ("listDevices", {"product": "bench", "version": "9.9"}),
+    ("listDevices", {"product": "bench", "online": True}),
+    ("listTasks", {"product": "bench"}),
+    ("listTasks", {"status": "failed"}),
+    ("listVersions", {"product": "bench"}),
+    ("getDevice", DEVICE),
+    ("listDeviceHistory", DEVICE),
+    ("listAudit", {}),
+    ("getStats", {"product": "bench"}),
+]
+
+
+class Desk:
+    def __init__(self, folder, devices):
+        self.console = console_help.Console(folder)
+        self.broker = harness.Broker(folder / "broker", options=self.console.options)
+        self.broker.start()
+        self.broker.stop()
+        fill.fill(self.broker.db_path, devices)
+        self.broker.start()
+        self.on = self.console.connection()
+
+    def ask(self, name, fields, times=1):
+        """How long it took, in milliseconds, and the first command's data."""
+        command = {"command": name, **fields}
+        begin = time.monotonic()
+        answer = self.console.control(*[command] * times, user="admin", on=self.on)
+        took = (time.monotonic() - begin) * 1000
+        return took, answer.json["responses"][0]["data"]
+
+    def walk(self, fields):
+        """A list to its end: how many calls it took."""
+        cursor, calls = {}, 0
+        while cursor is not None:
+            _, data = self.ask("listDevices", {**fields, **cursor})
+            cursor = {"cursor": data["nextCursor"]} if "nextCursor" in data else None
+            calls += 1
+        return calls
+
+    def close(self):
+        self.on.close()
+        self.broker.close()
+        self.console.release()
+
+
+def main(devices=1_000_000):
+    with tempfile.TemporaryDirectory(prefix="ota-pages-", dir="/var/tmp") as folder:
+        desk = Desk(Path(folder), devices)
+        try:
+            desk.ask("getInfo", {})  # the password is checked
+            for name, fields in ASKED:
+                took = [desk.ask(name, fields)[0] for _ in range(TIMES)]
+                print(f"{median(took):9.1f} {max(took):9.1f}  {name} {fields}")
+            begin = time.monotonic()
+            calls = desk.walk({"product": "bench", "tag": "nobody-has-it", "limit": 200})
+            print(f"{(time.monotonic() - begin) * 1000:9.1f}  in {calls} calls: nobody, to the end")
+            took, _ = desk.ask("listDevices", {"product": "bench", "limit": 200}, times=100)
+            print(f"{took:9.1f}  a hundred lists of 200 in one message")
+        finally:
+            desk.close()
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
