@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""How quick the console's lists are with a million devices (docs/adr/0016): milliseconds over HTTP,
+"""How quick the console's lists are with a million devices (docs/adr/0017): milliseconds over HTTP,
 on one connection, where the broker has nothing else to do. Wanted: 200 a page.
 
     OTA_BUILD=build bench/pages.py [DEVICES]

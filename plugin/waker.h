@@ -2,7 +2,7 @@
 /*
  * Owns: ending the broker's wait: Mosquitto 2.0 sleeps up to 100 ms where nobody sends anything,
  *       and people wait for each of these. A signal that does nothing ends the wait and nothing
- *       else (docs/adr/0016).
+ *       else (docs/adr/0017).
  * Thread: started, stopped and told of turns on the broker's; called on any.
  * Frees: ota_waker_free; the struct is the caller's.
  */
