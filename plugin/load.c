@@ -150,12 +150,22 @@ static bool count_task(void *data, const struct ota_task_row *row)
     return !loading->no_memory;
 }
 
+/* Only a damaged database has more open stages than stages. */
+static bool has_its_stages(const struct ota_batch *batch)
+{
+    return batch->row.open_stages >= 0 && (size_t)batch->row.open_stages <= batch->stage_count;
+}
+
 static enum ota_err count_batches(struct ota_core *core, struct loading *loading,
                                   struct ota_error *error)
 {
     enum ota_err err = OTA_OK;
     for (struct ota_batch *batch = core->fleet.live;
          batch != NULL && err == OTA_OK && !loading->no_memory; batch = batch->next_live) {
+        if (!has_its_stages(batch)) {
+            loading->no_memory = true;
+            break;
+        }
         for (size_t i = 0; i < batch->stage_count; i++) {
             batch->stages[i].tally = (struct ota_tally){0};
         }
