@@ -51,6 +51,20 @@ bool ota_batch_can_send(struct ota_core *core)
     return false;
 }
 
+int64_t ota_batch_sends_in(const struct ota_core *core)
+{
+    int64_t soonest = INT64_MAX;
+    for (const struct ota_batch *batch = core->fleet.live; batch != NULL;
+         batch = batch->next_live) {
+        const struct ota_bucket *bucket = &batch->row.bucket;
+        if (batch->row.rate_per_minute != 0 && bucket->wanted) {
+            double left = (1.0 - bucket->tokens) * 60000.0 / (double)batch->row.rate_per_minute;
+            soonest = left < (double)soonest ? (int64_t)left + 1 : soonest;
+        }
+    }
+    return soonest;
+}
+
 static void run_spent(struct ota_core *core, struct ota_effect *effect)
 {
     struct ota_batch *batch = effect->item;

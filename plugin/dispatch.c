@@ -12,6 +12,8 @@
 /* design.md, contract 2: 2.5 notices for each millisecond since the last tick, never over 250. */
 #define OTA_NOTICES_A_MS   2.5
 #define OTA_NOTICES_A_TICK 250.0
+/* Of what a tick had no time for: the next loop pays for those that it did send. */
+#define OTA_NOTICES_KEPT   25.0
 
 #define OTA_SLICE_MS        2
 #define OTA_TICK_MS         4 /* commands and slices together */
@@ -128,10 +130,30 @@ static bool has_due(struct ota_core *core)
     return ota_due_first(core, core->mono_now) != NULL || ota_batch_can_send(core);
 }
 
+/* Few at a time, in each loop, so that nobody's message waits for many: also at a pace at which the
+ * next one is due sooner than slices are. */
+static void plan_next(struct ota_core *core)
+{
+    if (has_due(core)) {
+        ota_core_hurry(core);
+        return;
+    }
+    int64_t in = ota_batch_sends_in(core);
+    if (in <= OTA_SLICE_EVERY_MS) {
+        ota_core_hurry(core);
+    } else if (in != INT64_MAX) {
+        ota_core_wake(core, core->mono_now + in);
+    }
+}
+
 static void do_due(struct ota_dispatch *dispatch, int64_t end)
 {
     struct ota_core *core = dispatch->core;
-    if (core->mono_now < core->store_retry_at || !has_due(core)) {
+    if (core->mono_now < core->store_retry_at) {
+        return;
+    }
+    if (!has_due(core)) {
+        plan_next(core);
         return;
     }
     if (dispatch->notice_tokens < 1.0) {
@@ -149,8 +171,8 @@ static void do_due(struct ota_dispatch *dispatch, int64_t end)
     if (err != OTA_OK) {
         ota_core_rollback(core);
         ota_core_put_off(core, &error);
-    } else if (has_due(core)) {
-        ota_core_hurry(core);
+    } else {
+        plan_next(core);
     }
 }
 
@@ -166,6 +188,9 @@ static void earn_notices(struct ota_dispatch *dispatch)
 {
     int64_t passed = dispatch->core->mono_now - dispatch->last_tick;
     dispatch->last_tick = dispatch->core->mono_now;
+    if (dispatch->notice_tokens > OTA_NOTICES_KEPT) {
+        dispatch->notice_tokens = OTA_NOTICES_KEPT;
+    }
     dispatch->notice_tokens += (double)passed * OTA_NOTICES_A_MS;
     if (dispatch->notice_tokens > OTA_NOTICES_A_TICK) {
         dispatch->notice_tokens = OTA_NOTICES_A_TICK;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../plugin/batch_send.h"
 #include "../../plugin/broker.h"
 
 static void test_rate_per_minute(void **state)
@@ -45,6 +46,27 @@ static void test_the_rate_is_kept_whenever_ticks_come(void **state)
 }
 
 /* Nobody to send to for a while: then a second's worth at once, and no more. */
+/* A thousand a second come one by one, not fifty at each look; one in ten seconds keeps nobody. */
+static void test_a_quick_pace_is_smooth(void **state)
+{
+    struct crowd *crowd = *state;
+    struct ota_core *core = &crowd->fix.core;
+    struct ota_batch_row row = batch_row(crowd);
+    row.rate_per_minute = 60000;
+    struct ota_batch *batch = batch_begin(crowd, 40, &row, NULL, 0);
+    int64_t in = ota_batch_sends_in(core);
+    assert_in_range(in, 1, 2);
+    assert_true(core->hurries);
+    batch->row.rate_per_minute = 6;
+    fixture_tick(&crowd->fix, 1);
+    assert_false(core->hurries);
+    in = ota_batch_sends_in(core);
+    assert_in_range(in, 1, 10001);
+    core->wake_at = INT64_MAX;
+    fixture_tick(&crowd->fix, 1);
+    assert_int_equal(core->wake_at, core->mono_now + ota_batch_sends_in(core));
+}
+
 static void test_no_burst_after_a_lull(void **state)
 {
     struct crowd *crowd = *state;
@@ -428,6 +450,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_rate_per_minute),
         TEST(test_the_rate_is_kept_whenever_ticks_come),
+        TEST(test_a_quick_pace_is_smooth),
         TEST(test_no_burst_after_a_lull),
         TEST(test_a_pause_earns_nothing),
         TEST(test_a_restart_earns_nothing),

@@ -322,6 +322,17 @@ static void test_budget(void **state)
     }
 }
 
+/* Those that a tick had no time for: the loop that pays for the others doesn't get all of them. */
+static void test_what_was_left_is_not_kept(void **state)
+{
+    struct fixture *fix = *state;
+    make_many(fix, MANY);
+    fixture_tick(fix, 2999);
+    fix->dispatch.notice_tokens = 200;
+    fixture_tick(fix, 1);
+    assert_int_equal(all_notices(), 27);
+}
+
 /* Admin commands may take 5 ms of the same loop before it is the dispatcher's turn. */
 static void test_busy_commands_starve_nobody(void **state)
 {
@@ -816,6 +827,7 @@ int main(void)
         TEST(test_retry_after_its_delay),
         TEST(test_a_report_does_not_shorten_a_retry),
         TEST(test_budget),
+        TEST(test_what_was_left_is_not_kept),
         TEST(test_busy_commands_starve_nobody),
         TEST(test_deadline),
         TEST(test_deadline_of_an_offline_device),
