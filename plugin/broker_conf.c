@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker.h"
+
 #define OURS           "mosquitto_ota"
 #define ARGUMENTS_READ 65536
 
@@ -132,4 +134,30 @@ bool ota_broker_conf_path(char *path, size_t size)
         (void)fclose(file);
     }
     return found;
+}
+
+enum ota_err ota_broker_conf_check(const struct ota_options *options, struct ota_error *error)
+{
+    char path[4096];
+    if (strcmp(options->device_auth, "off") == 0 || options->device_auth_only) {
+        return OTA_OK;
+    }
+    enum ota_other_logins others =
+        ota_broker_conf_path(path, sizeof path) ? ota_broker_conf_logins(path) : OTA_LOGINS_UNKNOWN;
+    switch (others) {
+    case OTA_LOGINS_NONE:
+        return ota_error_set(error, OTA_INVALID_REQUEST, "device_auth_only",
+                             "plugin_opt_device_auth vendor: there is neither a password_file nor "
+                             "another plugin, so Mosquitto 2.0 would deny everybody else who comes "
+                             "with a user name or without: give it one of them, or say "
+                             "plugin_opt_device_auth_only true");
+    case OTA_LOGINS_UNKNOWN:
+        ota_log(OTA_LOG_WARNING, "device_auth is vendor, and the broker's configuration can't be "
+                                 "read: without a password_file or another plugin nobody else "
+                                 "can log in");
+        break;
+    case OTA_LOGINS_SOME:
+        break;
+    }
+    return OTA_OK;
 }

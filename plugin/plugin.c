@@ -472,34 +472,6 @@ static enum ota_err read_options(struct mosquitto_opt *options, int count, struc
     return err;
 }
 
-/* Where nobody else knows clients, 2.0 denies all whom we leave to others: the admins, too. That is
- * to be said, and not to be found out. */
-static enum ota_err check_logins(const struct ota_options *options, struct ota_error *error)
-{
-    char path[4096];
-    if (strcmp(options->device_auth, "off") == 0 || options->device_auth_only) {
-        return OTA_OK;
-    }
-    enum ota_other_logins others =
-        ota_broker_conf_path(path, sizeof path) ? ota_broker_conf_logins(path) : OTA_LOGINS_UNKNOWN;
-    switch (others) {
-    case OTA_LOGINS_NONE:
-        return ota_error_set(error, OTA_INVALID_REQUEST, "device_auth_only",
-                             "plugin_opt_device_auth vendor: there is neither a password_file nor "
-                             "another plugin, so Mosquitto 2.0 would deny everybody else who comes "
-                             "with a user name or without: give it one of them, or say "
-                             "plugin_opt_device_auth_only true");
-    case OTA_LOGINS_UNKNOWN:
-        ota_log(OTA_LOG_WARNING, "device_auth is vendor, and the broker's configuration can't be "
-                                 "read: without a password_file or another plugin nobody else "
-                                 "can log in");
-        break;
-    case OTA_LOGINS_SOME:
-        break;
-    }
-    return OTA_OK;
-}
-
 /* A subscriber or a will that it lets in leaves us no trace: so it is said before there is one. */
 static void look_around(struct plugin *plugin)
 {
@@ -549,7 +521,7 @@ OTA_EXPORT int mosquitto_plugin_init(mosquitto_plugin_id_t *identifier, void **u
     plugin->is_2_1 = introduce(identifier);
     enum ota_err err = read_options(options, option_count, &read, &error);
     if (err == OTA_OK && !plugin->is_2_1) {
-        err = check_logins(&read, &error);
+        err = ota_broker_conf_check(&read, &error);
         if (err != OTA_OK) {
             ota_options_free(&read);
         }
