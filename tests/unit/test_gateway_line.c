@@ -24,6 +24,14 @@ static void bring_up_all(struct gate *gate)
     gate_bring_up(gate, "d3");
 }
 
+/* All are to be upgraded, and one of them was told. */
+static void tell_first(struct gate *gate)
+{
+    bring_up_all(gate);
+    gate_upgrade_all(gate);
+    run(gate, 100);
+}
+
 /* How many of the gateway's devices were told and aren't done. */
 static int told(const struct gate *gate)
 {
@@ -142,9 +150,7 @@ static void test_one_after_the_other(void **state)
 static void test_why_the_others_wait(void **state)
 {
     struct gate *gate = *state;
-    bring_up_all(gate);
-    gate_upgrade_all(gate);
-    run(gate, 100);
+    tell_first(gate);
     const char *first = at_it(gate);
     char part[64];
     (void)snprintf(part, sizeof part, "g1, which upgrades one device at a time: it is at %s",
@@ -260,9 +266,7 @@ static void test_notice_that_is_not_written(void **state)
 static void test_two_at_it_unasked(void **state)
 {
     struct gate *gate = *state;
-    bring_up_all(gate);
-    gate_upgrade_all(gate);
-    run(gate, 100);
+    tell_first(gate);
     const char *first = at_it(gate);
     const char *second = strcmp(first, "d2") == 0 ? "d3" : "d2";
     gate_says(gate, &gate->client, second, "downloading");
@@ -275,8 +279,7 @@ static void test_two_at_it_unasked(void **state)
     assert_int_equal(told(gate), 1);
 }
 
-/* --- other ways
- * ------------------------------------------------------------------------------------ */
+/* --- other ways ----------------------------------------------------------------------------- */
 
 static void test_own_connection_waits_for_nobody(void **state)
 {
@@ -302,9 +305,7 @@ static void test_own_connection_waits_for_nobody(void **state)
 static void test_unbound_in_the_middle(void **state)
 {
     struct gate *gate = *state;
-    bring_up_all(gate);
-    gate_upgrade_all(gate);
-    run(gate, 100);
+    tell_first(gate);
     char device[8];
     char command[160];
     (void)snprintf(device, sizeof device, "%s", at_it(gate));
@@ -354,9 +355,7 @@ static void test_announced_in_a_laboratory(void **state)
 static void test_the_gateway_comes_back(void **state)
 {
     struct gate *gate = *state;
-    bring_up_all(gate);
-    gate_upgrade_all(gate);
-    run(gate, 100);
+    tell_first(gate);
     char device[8];
     (void)snprintf(device, sizeof device, "%s", at_it(gate));
     gate_says(gate, &gate->client, device, "downloading");
@@ -374,9 +373,7 @@ static void test_the_gateway_comes_back(void **state)
 static void test_line_after_a_restart(void **state)
 {
     struct gate *gate = *state;
-    bring_up_all(gate);
-    gate_upgrade_all(gate);
-    run(gate, 100);
+    tell_first(gate);
     char device[8];
     (void)snprintf(device, sizeof device, "%s", at_it(gate));
     for (int kill = 0; kill < 2; kill++) {
