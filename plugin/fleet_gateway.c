@@ -115,7 +115,7 @@ void ota_fleet_unbind(struct ota_fleet *fleet, struct ota_bond *bond)
     free(bond);
 }
 
-static void orphan(struct ota_fleet *fleet, struct ota_bond *bond)
+void ota_fleet_orphan(struct ota_fleet *fleet, struct ota_bond *bond)
 {
     struct ota_device *device = bond->device;
     bool connected = bond->by_gateway && device->conn != NULL;
@@ -138,7 +138,7 @@ void ota_fleet_drop_bonds(struct ota_fleet *fleet, struct ota_device *device)
     struct ota_bond *next;
     for (bond = gateway != NULL ? gateway->bonds : NULL; bond != NULL; bond = next) {
         next = bond->next;
-        orphan(fleet, bond); /* the last one takes the gateway along */
+        ota_fleet_orphan(fleet, bond); /* the last one takes the gateway along */
     }
 }
 

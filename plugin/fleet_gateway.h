@@ -56,8 +56,9 @@ const struct ota_device *ota_fleet_gateway_of(const struct ota_fleet *fleet,
 struct ota_bond *ota_fleet_bind(struct ota_fleet *fleet, struct ota_device *device,
                                 struct ota_device *gateway);
 void ota_fleet_unbind(struct ota_fleet *fleet, struct ota_bond *bond);
-/* All that the device has, as a sub-device and as a gateway. Who is connected through it isn't any
- * more (fleet->orphaned). */
+/* The same since the gateway goes: who is connected through it isn't any more (fleet->orphaned). */
+void ota_fleet_orphan(struct ota_fleet *fleet, struct ota_bond *bond);
+/* All that the device has, as a sub-device and as a gateway. */
 void ota_fleet_drop_bonds(struct ota_fleet *fleet, struct ota_device *device);
 void ota_fleet_free_bonds(struct ota_fleet *fleet);
 

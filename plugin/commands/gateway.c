@@ -87,7 +87,7 @@ enum ota_err ota_cmd_bind_device(struct ota_call *call)
     bool already = ota_fleet_gateway_of(&call->core->fleet, pair.device) == pair.gateway;
     err = already ? OTA_OK : check_pair(call, &pair);
     if (err == OTA_OK && pair.bond != NULL && !already) { /* to one that is being deleted */
-        ota_fleet_unbind(&call->core->fleet, pair.bond);
+        ota_fleet_orphan(&call->core->fleet, pair.bond);
     }
     if (err == OTA_OK && !already) {
         err = ota_gateways_bind(call->core, pair.device, pair.gateway, &call->error);

@@ -549,6 +549,23 @@ static void test_second_connection_of_the_gateway(void **state)
     assert_true(is_online(gate->devices[0]));
 }
 
+/* Its rows are still there, and so is its connection: that is nobody's of d1 any more. */
+static void test_bound_anew_while_its_gateway_goes(void **state)
+{
+    struct gate *gate = *state;
+    struct ota_device *device = gate->devices[0];
+    struct mosquitto box = {.id = "box", .username = "door/box"};
+    desk_good(gate->desk, CREATE("door", "box"));
+    gate_bring_up(gate, "d1");
+    desk_good(gate->desk, "\"command\":\"deleteProduct\",\"product\":\"gate\",\"force\":true");
+    assert_true(device->bound);
+    desk_good(gate->desk, BIND("door", "d1", "door", "box"));
+    assert_false(is_online(device));
+    assert_true(gate_publish(gate, &box, "$gateway/operation/door/box", BAD("[" ONE "]")));
+    assert_true(is_online(device));
+    assert_string_equal(device->conn->client_id, "box");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, gate_setup, gate_teardown)
 
 int main(void)
@@ -581,6 +598,7 @@ int main(void)
         TEST(the_gateway_goes_and_all_with_it),
         TEST(own_connection_stays),
         TEST(second_connection_of_the_gateway),
+        TEST(bound_anew_while_its_gateway_goes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
