@@ -235,6 +235,20 @@ static void check_names(const struct ota_conf_check *check, const struct listene
     }
 }
 
+/* Without it the broker asks for a password, which a device that has shown its key doesn't give. */
+static void check_psk(const struct ota_conf_check *check, const struct listener *listener)
+{
+    const struct ota_conf_line *devices = ota_conf_last(check->conf, "plugin_opt_device_auth");
+    if (listener->psk_hint == NULL || devices == NULL || strcmp(devices->value, "vendor") != 0 ||
+        ota_conf_is_true(listener->use_identity)) {
+        return;
+    }
+    struct ota_finding at = ota_conf_at(listener->psk_hint, OTA_LEVEL_WARNING, "device_auth",
+                                        "use_identity_as_username true, for this listener");
+    ota_findings_add(check->findings, &at, "devices can't log in by TLS-PSK at port %ld",
+                     strtol(listener->start->value, NULL, 10));
+}
+
 static void check_clear(const struct ota_conf_check *check, const struct listener *listener)
 {
     char host[256];
@@ -256,6 +270,7 @@ static void check_listener(const struct ota_conf_check *check, const struct list
     check_port(check, listener);
     check_tls(check, listener);
     check_names(check, listener);
+    check_psk(check, listener);
     check_clear(check, listener);
     for (size_t i = 0; i < index; i++) {
         if (listeners[i].start != NULL) {

@@ -371,41 +371,17 @@ static enum ota_auth_verdict admit(struct ota_device_auth *auth, struct mosquitt
     return OTA_AUTH_PROVED;
 }
 
-/* The device that the TLS handshake has proved; NULL: none. */
-static const struct ota_device *of_handshake(const struct ota_device_auth *auth,
-                                             const struct mosquitto *client)
-{
-    const struct ota_proof *proof = ota_proofs_find(&auth->proofs, client);
-    return proof != NULL ? ota_fleet_device_by_id(&auth->core->fleet, proof->device_id) : NULL;
-}
-
-/* A device of the vendor's gives no password where it has shown a key, but the same user name. */
-static enum ota_auth_verdict login_after_psk(struct ota_device_auth *auth, struct mosquitto *client,
-                                             const struct ota_vendor_name *name,
-                                             const struct ota_device *proved)
-{
-    struct ota_device *device = NULL;
-    if (name != NULL &&
-        (find_device(auth, name->names, name->names_len, &device) != OTA_AUTH_FAILURE_COUNT ||
-         device != proved)) {
-        ota_proofs_remove(&auth->proofs, client);
-        return refuse(auth, client, proved, OTA_AUTH_WRONG);
-    }
-    return admit(auth, client, proved);
-}
-
+/* What a handshake proved counts for nothing here: Mosquitto 2.0 ends a connection whose first
+ * bytes fail it without a word to us, and the next one at its place in memory may be anybody's, by
+ * any listener. Where the handshake did succeed, the broker has the name from it and doesn't ask.
+ */
 enum ota_auth_verdict ota_device_auth_login(struct ota_device_auth *auth, struct mosquitto *client,
                                             const char *username, const char *password)
 {
     struct ota_vendor_name name;
     struct ota_device *device = NULL;
-    const struct ota_device *proved = of_handshake(auth, client);
-    bool has_form = username != NULL && ota_vendor_parse_name(username, &name);
-    if (proved != NULL && password == NULL && (has_form || username == NULL)) {
-        return login_after_psk(auth, client, has_form ? &name : NULL, proved);
-    }
     ota_proofs_remove(&auth->proofs, client); /* it is whom it says now, or nobody */
-    if (!has_form) {
+    if (username == NULL || !ota_vendor_parse_name(username, &name)) {
         return leave_to_others(auth, client);
     }
     enum ota_auth_failure failure = check_login(auth, client, username, password, &name, &device);
@@ -421,6 +397,7 @@ enum ota_auth_verdict ota_device_auth_psk(struct ota_device_auth *auth, struct m
     struct ota_device *device = NULL;
     struct secret secret = {.len = 0};
     enum ota_auth_failure failure = find_device(auth, identity, strlen(identity), &device);
+    ota_proofs_remove(&auth->proofs, client);
     if (failure == OTA_AUTH_UNKNOWN && !auth->only) {
         auth->counts.deferred++;
         return OTA_AUTH_DEFERRED; /* a psk_file may know it */
@@ -443,9 +420,9 @@ enum ota_auth_verdict ota_device_auth_psk(struct ota_device_auth *auth, struct m
 
 /* --- what was proved -------------------------------------------------------------------------- */
 
-/* The name that it goes by: "{p}/{d}", or "{p}{d}" by the identity of PSK. Should the broker ever
- * end a connection without a word to us, its place in memory could be another's: not by our proof,
- * then. */
+/* The name that it goes by: "{p}/{d}", or "{p}{d}" by the identity of PSK, which it has only after
+ * the handshake. Another's, at the place in memory of one whose handshake failed, is another one.
+ */
 static bool goes_by(const char *username, const struct ota_device *device)
 {
     size_t len = strlen(device->product->name);

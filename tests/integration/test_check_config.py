@@ -170,6 +170,9 @@ CASES = {
     "only devices": ([], VENDOR + "plugin_opt_secret_keyfile {tls}/k\n"
                                   "plugin_opt_device_auth_only true\n", "device_auth", "warning",
                      "device_auth_only"),
+    "psk without names": ([(r"^listener.*$", r"\g<0>\npsk_hint ota")],
+                          VENDOR + "plugin_opt_secret_keyfile {tls}/k\n", "device_auth",
+                          "warning", "psk_hint"),
     "include_dir": ([], "include_dir /nowhere\n", "include_dir", "error", "include_dir"),
 }
 

@@ -2,8 +2,11 @@
 """Devices that log in with a secret, as the vendor's SDK does: by HMAC, by TLS-PSK; with a
 password_file beside it, with dynamic-security, with nothing."""
 import base64
+import contextlib
 import json
+import os
 import re
+import signal
 import subprocess
 import time
 
@@ -15,6 +18,7 @@ import matrix
 import vendor
 from clients import ControlError
 from common import IS_2_1
+from crowd import until
 
 REFUSED = 5
 
@@ -292,9 +296,25 @@ def test_a_new_key_is_fine_as_long_as_nothing_is_encrypted(stage, tmp_path):
 # -- otasim, and TLS-PSK
 
 
-def psk_listener(port, identity):
+def psk_listener(port, identity=True):
     return (f"listener {port} 127.0.0.1\npsk_hint hint\n"
             f"use_identity_as_username {'true' if identity else 'false'}\n")
+
+
+@contextlib.contextmanager
+def by_psk(port, key, *arguments):
+    """openssl's client, with the identity of lamp/d1."""
+    client = subprocess.Popen(
+        ["openssl", "s_client", "-quiet", "-connect", f"127.0.0.1:{port}", "-psk_identity",
+         "lampd1", "-psk", key, *arguments],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        yield client
+    finally:
+        client.kill()
+        client.wait()
+        client.stdin.close()
+        client.stdout.close()
 
 
 def upgrade(broker, admin, *arguments):
@@ -316,13 +336,12 @@ def test_otasim_logs_in_by_hmac(stage, method):
     assert admin.call("getInfo")["deviceAuth"]["loggedIn"] >= 1
 
 
-@pytest.mark.parametrize("identity", [True, False])
-def test_otasim_logs_in_by_psk(stage, identity):
+def test_otasim_logs_in_by_psk(stage):
     port = harness.free_port()
-    broker, admin = stage(config=psk_listener(port, identity))
+    broker, admin = stage(config=psk_listener(port))
     upgrade(broker, admin, "-p", port, "--psk")
     info = admin.call("getInfo")["deviceAuth"]
-    assert info["keysGiven"] >= 1 and (info["loggedIn"] > 0) is not identity
+    assert info["keysGiven"] >= 1 and info["loggedIn"] == 0
 
 
 def connect_packet(client_id, name):
@@ -333,30 +352,46 @@ def connect_packet(client_id, name):
 
 
 @pytest.mark.parametrize("suite", ["PSK-AES128-CBC-SHA", "PSK-AES256-CBC-SHA"])
-def test_the_suites_of_the_vendor_work(stage, suite):
+@pytest.mark.parametrize("identity", [True, False])
+def test_the_suites_of_the_vendor_work(stage, suite, identity):
+    """Where the broker doesn't take the name from the handshake, a device is nobody."""
     port = harness.free_port()
-    broker, admin = stage(config=psk_listener(port, False))
+    broker, admin = stage(config=psk_listener(port, identity))
     key = base64.b64decode(vendor.KEY).hex()
-    client = subprocess.Popen(
-        ["openssl", "s_client", "-quiet", "-connect", f"127.0.0.1:{port}", "-tls1_2", "-cipher",
-         suite, "-psk_identity", "lampd1", "-psk", key],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    try:
+    with by_psk(port, key, "-tls1_2", "-cipher", suite) as client:
         client.stdin.write(connect_packet("lampd1", vendor.username("lampd1")))
         client.stdin.flush()
-        assert client.stdout.read(4) == b"\x20\2\0\0"
+        assert client.stdout.read(4) == (b"\x20\2\0\0" if identity else b"\x20\2\0\5")
+    if identity:
+        assert broker.wait_log("u'lampd1'")
+    else:
+        assert refused(admin) == {"wrong": 1}
+
+
+@pytest.mark.parametrize("identity", [True, False])
+def test_a_handshake_that_failed_opens_nothing(stage, identity):
+    """Where its first bytes are there before it is taken in, 2.0 drops such a connection without
+    DISCONNECT; the next client stands in its place in memory."""
+    port = harness.free_port()
+    broker, admin = stage(config=psk_listener(port, identity))
+    os.kill(broker.process.pid, signal.SIGSTOP)
+    try:
+        with contextlib.ExitStack() as stack:
+            for _ in range(20):
+                stack.enter_context(by_psk(port, "00" * 16, "-tls1_3"))
+            time.sleep(0.5)
+            os.kill(broker.process.pid, signal.SIGCONT)
+            until(lambda: [line for line in broker.log if "binder" in line][19:], "20 failures")
+            for name in [None] * 10 + [vendor.username("lampd1")] * 10:
+                assert broker.client(name).connect_code == REFUSED
     finally:
-        client.kill()
-        client.wait()
-        client.stdin.close()
-        client.stdout.close()
-    assert admin.call("getInfo")["deviceAuth"]["loggedIn"] == 1
-    assert broker.wait_log("u'lamp/d1'")
+        os.kill(broker.process.pid, signal.SIGCONT)
+    assert admin.call("getInfo")["deviceAuth"]["loggedIn"] == 0
 
 
 def test_a_wrong_psk_gets_nowhere(stage):
     port = harness.free_port()
-    broker, admin = stage(config=psk_listener(port, True))
+    broker, admin = stage(config=psk_listener(port))
     for device, secret in (("d1", vendor.OTHER_KEY), ("d9", vendor.KEY)):
         run = subprocess.run(
             [harness.OTASIM, "-h", "127.0.0.1", "-p", str(port), "--product", "lamp", "--device",
