@@ -367,6 +367,7 @@ static enum ota_auth_verdict admit(struct ota_device_auth *auth, struct mosquitt
         ota_proofs_remove(&auth->proofs, client);
         return refuse(auth, client, device, OTA_AUTH_STORE);
     }
+    ota_proofs_see(&auth->proofs, client);
     auth->counts.proved++;
     return OTA_AUTH_PROVED;
 }
@@ -433,7 +434,7 @@ static bool goes_by(const char *username, const struct ota_device *device)
     return strcmp(username, device->name) == 0;
 }
 
-struct ota_identity ota_device_auth_identity(const struct ota_device_auth *auth,
+struct ota_identity ota_device_auth_identity(struct ota_device_auth *auth,
                                              const struct mosquitto *client)
 {
     const char *username = ota_broker_username(client);
@@ -443,8 +444,14 @@ struct ota_identity ota_device_auth_identity(const struct ota_device_auth *auth,
         return identity;
     }
     const struct ota_device *device = ota_fleet_device_by_id(&auth->core->fleet, proof->device_id);
+    bool is_it = device != NULL && goes_by(username, device);
+    if (device != NULL && !is_it && !proof->seen) {
+        ota_proofs_remove(&auth->proofs, client); /* of one that ended in its handshake */
+        return identity;
+    }
+    ota_proofs_see(&auth->proofs, client);
     identity.proved = true;
-    identity.device = device != NULL && goes_by(username, device) ? device : NULL;
+    identity.device = is_it ? device : NULL;
     return identity;
 }
 

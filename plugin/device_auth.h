@@ -75,8 +75,8 @@ enum ota_auth_verdict ota_device_auth_login(struct ota_device_auth *auth, struct
 enum ota_auth_verdict ota_device_auth_psk(struct ota_device_auth *auth, struct mosquitto *client,
                                           const char *identity, char *hex, size_t size);
 
-/* What the client has proved. NULL auth is fine, here and below. */
-struct ota_identity ota_device_auth_identity(const struct ota_device_auth *auth,
+/* What the client has proved, as an event is about it. NULL auth is fine, here and below. */
+struct ota_identity ota_device_auth_identity(struct ota_device_auth *auth,
                                              const struct mosquitto *client);
 void ota_device_auth_gone(struct ota_device_auth *auth, const struct mosquitto *client);
 

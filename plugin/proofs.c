@@ -57,9 +57,9 @@ bool ota_proofs_add(struct ota_proofs *proofs, const struct mosquitto *client, u
     return true;
 }
 
-static bool is_told(const struct ota_proof *proof)
+static bool is_queued(const struct ota_proof *proof)
 {
-    return proof->taken_back.tqe_prev == NULL;
+    return proof->taken_back.tqe_prev != NULL;
 }
 
 static void leave_queue(struct ota_proofs *proofs, struct ota_proof *proof)
@@ -77,7 +77,7 @@ void ota_proofs_remove(struct ota_proofs *proofs, const struct mosquitto *client
     ota_index_remove(&proofs->clients, hash_client(proofs, client), proof);
     if (proof->device_id != 0) {
         LIST_REMOVE(proof, of_device);
-    } else if (!is_told(proof)) {
+    } else if (is_queued(proof)) {
         leave_queue(proofs, proof);
     }
     free(proof);
@@ -92,8 +92,22 @@ void ota_proofs_take_back(struct ota_proofs *proofs, uint32_t device_id)
         if (proof->device_id == device_id) {
             LIST_REMOVE(proof, of_device);
             proof->device_id = 0;
-            TAILQ_INSERT_TAIL(&proofs->taken_back, proof, taken_back);
+            if (proof->seen) {
+                TAILQ_INSERT_TAIL(&proofs->taken_back, proof, taken_back);
+            }
         }
+    }
+}
+
+void ota_proofs_see(struct ota_proofs *proofs, const struct mosquitto *client)
+{
+    struct ota_proof *proof = find(proofs, client);
+    if (proof == NULL || proof->seen) {
+        return;
+    }
+    proof->seen = true;
+    if (proof->device_id == 0) {
+        TAILQ_INSERT_TAIL(&proofs->taken_back, proof, taken_back);
     }
 }
 

@@ -21,6 +21,7 @@ struct mosquitto;
 struct ota_proof {
     const struct mosquitto *client;
     uint32_t device_id; /* 0: it was taken back, and the connection is nobody's */
+    bool seen;          /* the connection was there after it: so we are told of its end */
     LIST_ENTRY(ota_proof) of_device;
     TAILQ_ENTRY(ota_proof) taken_back;
 };
@@ -41,12 +42,16 @@ void ota_proofs_free(struct ota_proofs *proofs);
 /* NULL: it has proved nothing. */
 const struct ota_proof *ota_proofs_find(const struct ota_proofs *proofs,
                                         const struct mosquitto *client);
-/* In place of what it proved before. False: memory is out. */
+/* In place of what it proved before; not seen yet. False: memory is out. */
 bool ota_proofs_add(struct ota_proofs *proofs, const struct mosquitto *client, uint32_t device_id);
 /* Fine where there is none. */
 void ota_proofs_remove(struct ota_proofs *proofs, const struct mosquitto *client);
 
-/* Whoever proved to be the device isn't it any more; ota_proofs_next_taken_back tells them. */
+/* The connection is there: an event is about it. Fine where it has proved nothing. */
+void ota_proofs_see(struct ota_proofs *proofs, const struct mosquitto *client);
+
+/* Whoever proved to be the device isn't it any more; ota_proofs_next_taken_back tells them, once
+ * they were seen: before that the connection may have ended in its handshake, without a word. */
 void ota_proofs_take_back(struct ota_proofs *proofs, uint32_t device_id);
 /* Each is told once; NULL: no more. */
 const struct mosquitto *ota_proofs_next_taken_back(struct ota_proofs *proofs);

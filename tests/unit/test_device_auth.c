@@ -387,6 +387,46 @@ static void test_psk_of_another(void **state)
     assert_false(ota_device_auth_identity(auth_of(desk), &client).proved);
 }
 
+/* A handshake that failed may leave a proof whose connection is gone: it isn't touched any more. */
+static void test_psk_of_one_that_is_gone(void **state)
+{
+    struct desk *desk = *state;
+    struct mosquitto client = {.username = "doord1"};
+    char hex[65];
+    assert_int_equal(ota_device_auth_psk(auth_of(desk), &client, "doord1", hex, sizeof hex),
+                     OTA_AUTH_PROVED);
+    desk_good(desk, "\"command\":\"setDeviceSecret\",\"product\":\"door\",\"device\":\"d1\"");
+    check_kicked(desk, NULL, 0);
+    check_is(desk, &client, NULL); /* it was there: it showed the old key */
+    check_kicked(desk, &client, 1);
+}
+
+static void test_psk_that_is_there(void **state)
+{
+    struct desk *desk = *state;
+    struct mosquitto client = {.username = "doord1"};
+    char hex[65];
+    assert_int_equal(ota_device_auth_psk(auth_of(desk), &client, "doord1", hex, sizeof hex),
+                     OTA_AUTH_PROVED);
+    check_is(desk, &client, desk->fix.device);
+    desk_good(desk, "\"command\":\"setDeviceSecret\",\"product\":\"door\",\"device\":\"d1\"");
+    check_is(desk, &client, NULL);
+    check_kicked(desk, &client, 1);
+}
+
+/* Whoever has its address in memory, and a name by a certificate, is who that says. */
+static void test_another_after_a_failed_handshake(void **state)
+{
+    struct desk *desk = *state;
+    struct mosquitto client = {.username = "door/d2"};
+    char hex[65];
+    assert_int_equal(ota_device_auth_psk(auth_of(desk), &client, "doord1", hex, sizeof hex),
+                     OTA_AUTH_PROVED);
+    struct ota_identity identity = ota_device_auth_identity(auth_of(desk), &client);
+    assert_false(identity.proved);
+    assert_string_equal(identity.username, "door/d2");
+}
+
 /* --- proofs ------------------------------------------------------------------------------------
  */
 
@@ -398,6 +438,7 @@ static void test_many_proofs(void **state)
     ota_proofs_init(&proofs);
     for (size_t i = 0; i < 5000; i++) {
         assert_true(ota_proofs_add(&proofs, &clients[i], (uint32_t)(1 + i % 2500)));
+        ota_proofs_see(&proofs, &clients[i]);
     }
     assert_true(ota_proofs_add(&proofs, &clients[0], 2)); /* it proved something else */
     ota_proofs_take_back(&proofs, 1);
@@ -470,6 +511,9 @@ int main(void)
         TEST(test_psk),
         TEST(test_login_after_psk),
         TEST(test_psk_of_another),
+        TEST(test_psk_of_one_that_is_gone),
+        TEST(test_psk_that_is_there),
+        TEST(test_another_after_a_failed_handshake),
         cmocka_unit_test(test_many_proofs),
         TEST(test_key_file),
     };
