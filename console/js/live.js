@@ -77,12 +77,9 @@ function open() {
     source = mine;
     TYPES.forEach((type) => mine.addEventListener(type, take));
     mine.addEventListener('open', () => {
-        const back = state === 'polling';
         stopPolling();
         setState('live');
-        if (back) {
-            tell([], true); // there is no replay: what was missed has to be read
-        }
+        tell([], true); // there is no replay: what happened before this has to be read
     });
     mine.addEventListener('error', () => {
         setState('polling');

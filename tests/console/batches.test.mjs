@@ -155,6 +155,21 @@ test('presence and versions change where one looks', async () => {
     await row(page, 'node-001').getByText('online').waitFor();
 });
 
+test('what happens while the stream of events changes is seen', async () => {
+    let letIn;
+    const late = new Promise((resolve) => (letIn = resolve));
+    await visit(page, '/products/fleet/devices');
+    await page.route('**/api/v1/events*', async (route) => {
+        await late;
+        await route.continue();
+    });
+    await visit(page, '/products');
+    await row(page, 'fleet').getByRole('cell', {name: '1', exact: true}).waitFor();
+    await broker.firmware('fleet', '0.0.3');
+    letIn();
+    await row(page, 'fleet').getByRole('cell', {name: '2', exact: true}).waitFor();
+});
+
 test('without events the page asks again by itself', async () => {
     const other = await newPage(browser, broker);
     await other.route('**/api/v1/events*', (route) => route.abort());

@@ -281,7 +281,7 @@ test('a session that ended elsewhere leads to the login, and back', async () => 
     await logIn(page);
     await visit(page, '/products/lamp/firmware');
     await page.context().clearCookies();
-    await page.getByRole('link', {name: 'Devices', exact: true}).click();
+    await visitDirectly(page, '/products/lamp/devices');
     await page.getByText('Your session has ended').waitFor();
     await logIn(page);
     await row(page, 'lamp-1').waitFor();

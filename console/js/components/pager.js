@@ -37,7 +37,11 @@ export function pagedList(
 
     function turn(step) {
         if (step > 0) {
+            if (!next) {
+                return; // pressed twice before the page came
+            }
             cursors.push(next);
+            next = undefined;
         } else {
             cursors.pop();
         }
