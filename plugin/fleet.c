@@ -14,7 +14,7 @@
 
 void ota_fleet_init(struct ota_fleet *fleet)
 {
-    *fleet = (struct ota_fleet){0};
+    *fleet = (struct ota_fleet){.tasks = {.size = sizeof(struct ota_task)}};
     ota_hash_key_draw(&fleet->key);
 }
 
@@ -471,13 +471,14 @@ static void free_all_devices(struct ota_fleet *fleet)
     for (size_t i = 0; i < fleet->page_count; i++) {
         for (size_t j = 0; fleet->pages[i] != NULL && j < OTA_PAGE; j++) {
             if (fleet->pages[i][j] != NULL) {
-                ota_task_free(fleet->pages[i][j]->task);
+                ota_task_free(fleet, fleet->pages[i][j]->task);
                 free(fleet->pages[i][j]);
             }
         }
         free(fleet->pages[i]);
     }
     free(fleet->pages);
+    ota_pool_free(&fleet->tasks);
     free(fleet->dirty.bits);
     free(fleet->looks.bits);
 }
@@ -504,5 +505,5 @@ void ota_fleet_free(struct ota_fleet *fleet)
     ota_index_free(&fleet->products);
     ota_index_free(&fleet->product_ids);
     ota_index_free(&fleet->devices);
-    *fleet = (struct ota_fleet){0};
+    *fleet = (struct ota_fleet){.tasks = {.size = sizeof(struct ota_task)}};
 }

@@ -16,6 +16,7 @@
 #include "store/store.h"
 #include "upgrade.h"
 #include "util/index.h"
+#include "util/pool.h"
 
 struct mosquitto;
 struct ota_batch;
@@ -129,6 +130,7 @@ struct ota_fleet {
     void *orphaned_data;
     struct ota_index firmware; /* by id */
     struct ota_index batches;  /* by id */
+    struct ota_pool tasks;     /* where they live */
     struct ota_batch *live;    /* batches that aren't settled: list through next_live */
     uint32_t live_count;
     int64_t newest_batch;       /* the highest id ever loaded or made; 0 */

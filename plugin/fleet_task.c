@@ -38,7 +38,7 @@ static bool copy_text(const char *text, char **copy)
 
 struct ota_task *ota_task_new(struct ota_fleet *fleet, const struct ota_task_row *row)
 {
-    struct ota_task *task = calloc(1, sizeof *task);
+    struct ota_task *task = ota_pool_take(&fleet->tasks);
     if (task == NULL) {
         return NULL;
     }
@@ -51,18 +51,18 @@ struct ota_task *ota_task_new(struct ota_fleet *fleet, const struct ota_task_row
     bool shared = task->batch != NULL; /* then the batch has the same */
     if (task->device == NULL || (!shared && !copy_text(row->retry_on, &task->retry_on)) ||
         !copy_text(row->device_message, &task->device_message)) {
-        ota_task_free(task);
+        ota_task_free(fleet, task);
         return NULL;
     }
     return task;
 }
 
-void ota_task_free(struct ota_task *task)
+void ota_task_free(struct ota_fleet *fleet, struct ota_task *task)
 {
     if (task != NULL) {
         free(task->retry_on);
         free(task->device_message);
-        free(task);
+        ota_pool_give(&fleet->tasks, task);
     }
 }
 

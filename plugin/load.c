@@ -183,7 +183,7 @@ static bool load_task(void *data, const struct ota_task_row *row)
                                 ? ota_task_new(&core->fleet, row)
                                 : NULL;
     if (task != NULL && task->device->task != NULL) { /* only a damaged database has two */
-        ota_task_free(task);
+        ota_task_free(&core->fleet, task);
         task = NULL;
     }
     loading->no_memory = task == NULL;

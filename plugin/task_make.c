@@ -37,8 +37,7 @@ static void run_created(struct ota_core *core, struct ota_effect *effect)
 
 static void drop_created(struct ota_core *core, struct ota_effect *effect)
 {
-    (void)core;
-    ota_task_free(effect->item);
+    ota_task_free(&core->fleet, effect->item);
 }
 
 enum ota_err ota_tasks_announce(struct ota_core *core, const struct ota_task_row *row,
@@ -48,7 +47,7 @@ enum ota_err ota_tasks_announce(struct ota_core *core, const struct ota_task_row
     struct ota_effect *effect =
         task != NULL ? ota_core_after(core, run_created, drop_created) : NULL;
     if (effect == NULL) {
-        ota_task_free(task);
+        ota_task_free(&core->fleet, task);
         return ota_error_no_memory(error);
     }
     ota_upgrade_of_row(row, &task->up);
@@ -107,10 +106,10 @@ struct brood {
     struct ota_task *tasks[];
 };
 
-static void free_brood(struct brood *brood)
+static void free_brood(struct ota_core *core, struct brood *brood)
 {
     for (size_t i = 0; brood != NULL && i < brood->count; i++) {
-        ota_task_free(brood->tasks[i]);
+        ota_task_free(&core->fleet, brood->tasks[i]);
     }
     free(brood);
 }
@@ -126,8 +125,7 @@ static void run_many(struct ota_core *core, struct ota_effect *effect)
 
 static void drop_many(struct ota_core *core, struct ota_effect *effect)
 {
-    (void)core;
-    free_brood(effect->item);
+    free_brood(core, effect->item);
 }
 
 static bool hatch(struct ota_core *core, struct brood *brood, const struct ota_task_row *common,
@@ -173,7 +171,7 @@ enum ota_err ota_tasks_create_many(struct ota_core *core, const struct ota_task_
             ? ota_core_after(core, run_many, drop_many)
             : NULL;
     if (effect == NULL) {
-        free_brood(brood);
+        free_brood(core, brood);
         return ota_error_no_memory(error);
     }
     effect->item = brood;

@@ -163,7 +163,7 @@ static void end_task(struct ota_core *core, struct ota_task *task)
     device->may_settle = ota_upgrade_may_settle(&task->up, core->service_ms);
     (void)ota_due_set(core, task, 0);
     ota_fleet_unlink_task(&core->fleet, task);
-    ota_task_free(task);
+    ota_task_free(&core->fleet, task);
     ota_core_look_again(core, device);
 }
 

@@ -162,7 +162,7 @@ static void test_its_tasks(void **state)
     assert_null(batch->sweep_next);
     assert_null(batch->tasks);
     for (int i = 0; i < 5; i++) {
-        ota_task_free(tasks[i]);
+        ota_task_free(&world->fleet, tasks[i]);
     }
 }
 

@@ -478,13 +478,13 @@ static void test_tasks_are_counted(void **state)
     assert_int_equal(firmware->unfinished, 1);
     assert_int_equal(fleet->task_count, 1);
     ota_fleet_unlink_task(fleet, task);
-    ota_task_free(task);
+    ota_task_free(fleet, task);
     assert_null(device->task);
     assert_int_equal(firmware->unfinished, 0);
     assert_int_equal(fleet->task_count, 0);
     row.device_id = 2;
     assert_null(ota_task_new(fleet, &row));
-    ota_task_free(NULL);
+    ota_task_free(fleet, NULL);
     ota_fleet_free(fleet);
     free(world);
 }
