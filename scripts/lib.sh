@@ -13,7 +13,7 @@ PACKAGES_BUILD=(gcc libc6-dev cmake ninja-build pkg-config mosquitto-dev libmosq
     libjansson-dev libsqlite3-dev libssl-dev libmicrohttpd-dev libcurl4-openssl-dev)
 PACKAGES_RUN=(mosquitto openssl)
 PACKAGES_TEST=(clang clang-format clang-tidy groff-base libcmocka-dev mosquitto-clients nginx-light
-    python3 python3-pytest python3-pytest-xdist python3-paho-mqtt)
+    python3 python3-pytest python3-pytest-xdist python3-paho-mqtt python3-yaml)
 # libFuzzer and clang's sanitizers; its name has clang's version, which is installed by then.
 package_of_fuzzer() { printf 'libclang-rt-%s-dev' "$(clang -dumpversion | cut -d. -f1)"; }
 # Node for the tests of the console alone; npm where there is none already, with whatever Node.
