@@ -104,7 +104,9 @@ void ota_inband_refused(struct ota_device *device, const struct ota_message *mes
 {
     int64_t code = message->result_code;
     int64_t known = sizeof statuses / sizeof statuses[0];
-    if (is_fetching(device)) {
+    int64_t task = message->notice.task; /* 0: none given */
+    /* of an upgrade that is over: no matter */
+    if (is_fetching(device) && (task == 0 || task == device->notice.task)) {
         end(device, code > 0 && code < known ? statuses[code] : 400, message->result_msg);
     }
 }

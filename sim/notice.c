@@ -69,6 +69,7 @@ static bool parse_cancel(const json_t *object, struct ota_message *message)
 
 static bool parse_answer(const json_t *object, struct ota_message *message)
 {
+    (void)copy_number(object, "task", &message->notice.task);
     (void)copy_text(object, "result_msg", message->result_msg, sizeof message->result_msg);
     return copy_number(object, "result_code", &message->result_code);
 }

@@ -38,7 +38,7 @@ struct ota_notice {
 
 struct ota_message {
     enum ota_message_type type;
-    struct ota_notice notice; /* a cancellation fills version and task */
+    struct ota_notice notice; /* a cancellation fills version and task, an answer task */
     int64_t result_code;      /* of an answer */
     char result_msg[64];
 };

@@ -573,6 +573,19 @@ def test_a_cancelled_download(server, files, otasim):
     assert not [w for w in server.words() if w.startswith(("fail", "done"))]
 
 
+def test_a_late_refusal_of_blocks_is_of_the_task_that_it_names(server, files, otasim):
+    file = files()
+    sim = otasim("--inband")
+    sim.wait("subscribed")
+    server.send(notice(file, task=7))
+    sim.wait("download_start")
+    for task, code in ((6, 3), (7, 2)):
+        server.send({"type": "request_block_rsp", "result_code": code, "result_msg": "no",
+                     "task": task, "offset": 0})
+    sim.wait("download_cut", reason="range not satisfiable")
+    assert "fail" not in sim.names()
+
+
 def test_bad_messages_do_it_no_harm(server, files, otasim):
     sim = otasim(*FAST, "--exit-when-done")
     server.wait(f"version {OLD}")
