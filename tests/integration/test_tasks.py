@@ -322,6 +322,20 @@ def test_no_truth_after_a_cancel_before_the_notice(place):
     assert place.task(task)["status"] == "cancelled"
 
 
+def test_a_download_before_the_notice_is_an_echo_of_another(place):
+    """Taken for this attempt's, it would end its notices before the first."""
+    device = place.device()
+    task = place.upgrade(retry={"max": 1, "delaySeconds": 30})
+    device.wait_notice("2")
+    device.report_progress("downloading", 40)
+    device.report_progress("fail", code=-1)
+    device.report_progress("downloading", 50)
+    now = place.task(task)
+    assert (now["status"], now["waitReason"], now["percent"]) == ("task_waiting", "retry", 0)
+    device.report_progress("downloaded")  # from wherever: it needs no notice any more
+    assert place.task(task)["status"] == "downloaded"
+
+
 def test_no_truth_after_the_devices_own_failure(place):
     device = place.device()
     task = place.upgrade()

@@ -116,7 +116,7 @@ class Task:
         late = self.status in (FAILED, CANCELLED) and self.may_be_late()
         if event in STEPS and self.unfinished():
             self.evidence = self.evidence or event != "downloading"
-            if self.status == STEPS[event]:
+            if self.status == STEPS[event] or (event == "downloading" and self.status == WAITING):
                 return False
             self.begin(service)
             self.status = STEPS[event]
