@@ -57,10 +57,10 @@ def consoles(tmp_path, broker):
     """consoles(option=value, …) starts a broker with a console (console_help.py)."""
     made = []
 
-    def start(passwords=None, tls=None, config="", **options):
+    def start(passwords=None, tls=None, config="", faults=None, **options):
         one = console_help.Console(tmp_path, passwords=passwords, tls=tls, **options)
         made.append(one)
-        one.broker = broker(options=one.options, config=config)
+        one.broker = broker(options=one.options, config=config, faults=faults)
         return one
 
     yield start

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Who is at work while test_kill9.py kills the broker: devices that report and are upgraded one by
-one, and an admin who makes and removes things. kill9_batches.py has the batches."""
+one, and admins who make and remove things. Others are in kill9_batches.py, kill9_blocks.py,
+kill9_gateways.py and kill9_secrets.py."""
 import asyncio
 import copy
 import json
+from collections import Counter
 
 from harness import CONTROL, CONTROL_RESPONSE
 from wire import Lost, Wire
@@ -14,6 +16,14 @@ TARGETS = ("t1", "t2", "t3")
 WAITING, SENT, DOWNLOADING, DOWNLOADED, UPGRADING, FAILED, SUCCEEDED, CANCELLED = range(8)
 STATES = {"downloading": DOWNLOADING, "downloaded": DOWNLOADED, "burning": UPGRADING,
           "done": SUCCEEDED, "fail": FAILED}
+
+
+def take_response(command, fields, response, refusals):
+    """The response's data, or {"refused": code} where that may be."""
+    if response.get("code") in refusals:
+        return {"refused": response["code"]}
+    assert "error" not in response, f"{command} {fields}: {response}"
+    return response.get("data", {})
 
 
 class Commands:
@@ -38,8 +48,7 @@ class Commands:
                     future.set_result(response)
 
     async def call(self, command, fields, refusals=()):
-        """The response's data, or {"refused": code} where that may be; Lost where there is none.
-        fields has the requestId."""
+        """Lost where there is no response. fields has the requestId."""
         self._number += 1
         mark = str(self._number)
         future = asyncio.get_running_loop().create_future()
@@ -50,10 +59,7 @@ class Commands:
             response = await asyncio.wait_for(future, 20)
         except asyncio.CancelledError as error:
             raise Lost from error
-        if response.get("code") in refusals:
-            return {"refused": response["code"]}
-        assert "error" not in response, f"{command} {fields}: {response}"
-        return response.get("data", {})
+        return take_response(command, fields, response, refusals)
 
     def lose(self):
         self.lost = True
@@ -73,8 +79,9 @@ class Actor:
         self.commands, self.rng = commands, rng
         self.pending = None
         self.done = 0
+        self.commanded = Counter()  # what was accepted, by name
 
-    async def command(self, name, **fields):
+    async def command(self, name, /, **fields):
         request_id = f"{id(self)}-{self.rng.getrandbits(60)}"
         await self.send(("command", name, {**fields, "requestId": request_id}))
 
@@ -85,6 +92,7 @@ class Actor:
     async def send_pending(self):
         if self.pending[0] == "command":
             answer = await self.commands.call(self.pending[1], self.pending[2], self.refusals)
+            self.commanded[self.pending[1]] += "refused" not in answer
         else:
             answer = await self.publish(self.pending[1])
         self.apply(self.model, self.pending, answer)
@@ -99,6 +107,10 @@ class Actor:
             self.apply(after, self.pending, None)
             yield after
 
+    def shown(self, model):
+        """What the file shows of such a state."""
+        return model
+
     async def work(self):
         """Until the broker is gone."""
         try:
@@ -110,19 +122,25 @@ class Actor:
             assert self.commands.lost, "the broker broke a connection"
 
 
+def unheard_of():
+    """The state of a device that never was there."""
+    return {"version": None, "versions": [], "tasks": [], "gateway": None, "secret": False}
+
+
 class DeviceActor(Actor):
-    """A device that reports. model: version, versions (all of them, in order), tasks."""
+    """A device that reports. model: version, versions (all of them, in order), tasks; gateway, by
+    its name; secret: whether it has one."""
 
     def __init__(self, commands, rng, name, product="p"):
         super().__init__(commands, rng)
         self.name, self.product = name, product
-        self.wire = Wire(f"kill9-{name}", f"{product}/{name}", self._hear)
-        self.model = {"version": None, "versions": [], "tasks": []}
+        self.wire = Wire(f"kill9-{name}", f"{product}/{name}", self.hear)
+        self.model = unheard_of()
         self.told = None  # the task that the last notice was of
         self.fresh = True  # on this connection the version wasn't reported yet
         self._heard = asyncio.Event()
 
-    def _hear(self, topic, payload):
+    def hear(self, topic, payload):
         self.heard(json.loads(payload))
         self._heard.set()
 
@@ -134,19 +152,19 @@ class DeviceActor(Actor):
         """Until the next message; whether there was one."""
         self._heard.clear()
         waiting = asyncio.ensure_future(self._heard.wait())
-        reading = self.wire._task  # pylint: disable=protected-access
-        done, _ = await asyncio.wait(
-            {waiting, reading}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
-        )
+        heard = await self.wire.wait_end(waiting, timeout=timeout)
         waiting.cancel()
-        if reading in done:
+        if self.wire.has_ended():
             raise Lost
-        return bool(done)
+        return heard
 
     async def connect(self, port):
         self.fresh, self.told = True, None
         await self.wire.connect(port)
-        await self.wire.subscribe(f"$ota/update/{self.product}/{self.name}")
+        await self.listen()
+
+    async def listen(self):
+        return await self.wire.subscribe(f"$ota/update/{self.product}/{self.name}")
 
     async def publish(self, report):
         await self.wire.publish(f"$ota/report/{self.product}/{self.name}", report)
@@ -259,10 +277,12 @@ class Upgrader(DeviceActor):
 
 
 class Clerk(Actor):
-    """An admin who makes and removes products and devices. model: {product: {device: text}}."""
+    """An admin who makes and removes products, which begin with that letter, and devices. model:
+    {product: {device: text}}."""
 
-    def __init__(self, commands, rng):
+    def __init__(self, commands, rng, letter):
         super().__init__(commands, rng)
+        self.letter = letter
         self.model = {}
         self.number = 0
 
@@ -285,7 +305,7 @@ class Clerk(Actor):
         self.number += 1
         chance = self.rng.random()
         if product is None or chance < 0.15:
-            await self.command("createProduct", product=f"q{self.number}-")
+            await self.command("createProduct", product=f"{self.letter}{self.number}-")
         elif chance < 0.25:
             await self.command("deleteProduct", product=product, force=True)
         elif device is None or chance < 0.6:

@@ -16,6 +16,7 @@ from kill9_actors import (
     WAITING,
     Actor,
     DeviceActor,
+    unheard_of,
 )
 from wire import Lost
 
@@ -34,7 +35,7 @@ class Dead(Exception):
 
 
 async def fetch(url, start):
-    """Yields what comes from that byte on; Dead where it is refused, Lost with the broker."""
+    """See Member.fetch."""
     place = urlsplit(url)
     narrow = socket.socket()
     narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32768)  # or all of it is here at once
@@ -66,7 +67,7 @@ class Member(DeviceActor):
 
     def __init__(self, commands, rng, name):
         super().__init__(commands, rng, name, "b")
-        self.model = {"version": None, "versions": [], "tasks": {}}
+        self.model |= {"tasks": {}}
         self.notice = None  # of the task that it works on
         self.content = b""  # of the notice's firmware, as far as it came
         self.cut = False  # a download of it broke with the broker
@@ -147,12 +148,16 @@ class Member(DeviceActor):
         report = {"type": "report_version", "report": {"version": version}}
         await self.send(("report", report, confirms))
 
+    def fetch(self, notice):
+        """Yields what comes behind what it has; Dead where it is refused, Lost with the broker."""
+        return fetch(notice["url"], len(self.content))
+
     async def download(self):
         notice, resumes = self.notice, self.cut
         if notice is None:
             return
         try:
-            async for data in fetch(notice["url"], len(self.content)):
+            async for data in self.fetch(notice):
                 if self.notice is not notice:
                     return
                 if resumes:
@@ -177,12 +182,12 @@ class Member(DeviceActor):
         """A URL is refused for a reason."""
         task = (await self.commands.call("getTask", {"task": number}))["task"]
         if task["status"] in ("message_sent", "downloading", "downloaded", "upgrading"):
-            self.wrong.append(f"{self.name}: URL refused, and yet {task}")
+            self.wrong.append(f"{self.name}: download refused, and yet {task}")
 
     def check(self, found, batches):
         """Against what the file holds of this device."""
         assert not self.wrong, self.wrong
-        actual = found or {"version": None, "versions": [], "tasks": []}
+        actual = found or unheard_of()
         newest = actual["tasks"][-1]["id"] if actual["tasks"] else None
         rows = {task["id"]: task for task in actual["tasks"]}
         for row in rows.values():
@@ -224,7 +229,6 @@ class Steerer(Actor):
         self.model = {"batches": {}, "last": None, "open": 0}
         self.running = None  # cancelBatch's, of the last batch
         self.failed = {}  # {task: attempt} when retryBatch was asked for
-        self.accepted = {}  # commands by name
         self.sent = None  # first notices of a batch that was found paused
 
     def apply(self, model, thing, answer):
@@ -233,8 +237,6 @@ class Steerer(Actor):
             self.failed = {} if name == "retryBatch" else self.failed
             return
         batch = answer["batch"] if answer else None
-        if batch:
-            self.accepted[name] = self.accepted.get(name, 0) + 1
         if name == "createBatch":
             model["last"], model["open"] = batch["batch"] if batch else None, 0
         state = {"pauseBatch": PAUSED, "cancelBatch": CUT}.get(name, RUNNING)

@@ -10,7 +10,7 @@ from kill9_actors import SENT, WAITING
 class Found:
     """What the file holds, and that it is whole. devices: {name: what an actor's model of product p
     is compared with}; members: the same of product b, whose tasks batches make; batches: {id: row};
-    clerks: {product: {device: text}}."""
+    clerks: {letter: {product: {device: text}}}; tokens: {name: number}."""
 
     def __init__(self, path):
         address = f"file:{path}?mode=ro"
@@ -23,7 +23,8 @@ class Found:
             self.devices = read_devices(db, entries, "p", read_tasks)
             self.members = read_devices(db, entries, "b", read_batch_tasks)
             self.batches = read_batches(db)
-            self.clerks = read_clerks(db)
+            self.clerks = {letter: read_clerks(db, f"{letter}%-") for letter in "qw"}
+            self.tokens = dict(db.execute("SELECT name, id FROM token WHERE name LIKE 'c%'"))
         everybody = (*self.devices.values(), *self.members.values())
         reached = sum(task.pop("entries") for device in everybody for task in device["tasks"])
         assert reached == len(entries), "entries that no history leads to"
@@ -31,13 +32,16 @@ class Found:
 
 def read_devices(db, entries, product, tasks):
     found = {}
-    rows = db.execute("SELECT d.id, d.name, d.version FROM device d JOIN product p "
-                      "ON p.id = d.product_id WHERE p.name = ?", (product,)).fetchall()
-    for number, name, version in rows:
+    rows = db.execute(
+        "SELECT d.id, d.name, d.version, g.name, s.sealed IS NOT NULL FROM device d "
+        "JOIN product p ON p.id = d.product_id LEFT JOIN device g ON g.id = d.gateway_id "
+        "LEFT JOIN device_secret s ON s.device_id = d.id WHERE p.name = ?", (product,)).fetchall()
+    for number, name, version, gateway, secret in rows:
         seen = db.execute("SELECT version FROM device_version WHERE device_id = ? ORDER BY at",
                           (number,)).fetchall()
         found[name] = {"version": version, "versions": [row[0] for row in seen],
-                       "tasks": tasks(db, entries, number)}
+                       "tasks": tasks(db, entries, number),
+                       "gateway": gateway, "secret": bool(secret)}
     return found
 
 
@@ -80,12 +84,12 @@ def read_batches(db):
     return {number: dict(zip(keys, row)) for number, *row in rows}
 
 
-def read_clerks(db):
+def read_clerks(db, names):
     products = {name: {} for name, in db.execute(
-        "SELECT name FROM product WHERE name LIKE 'q%-'")}
+        "SELECT name FROM product WHERE name LIKE ?", (names,))}
     for product, device, text in db.execute(
         "SELECT p.name, d.name, d.description FROM device d JOIN product p ON p.id = d.product_id "
-        "WHERE p.name LIKE 'q%-'"
+        "WHERE p.name LIKE ?", (names,)
     ):
         products[product][device] = text
     return products
@@ -102,7 +106,7 @@ def same(actual, model):
 
 
 def check_actor(actor, actual):
-    candidates = list(actor.candidates())
+    candidates = [actor.shown(model) for model in actor.candidates()]
     assert any(same(actual, candidate) for candidate in candidates), (
         f"{getattr(actor, 'name', 'clerk')}\nis       {actual}\nmust be  "
         + "\nor       ".join(map(str, candidates)) + f"\npending  {actor.pending}"
@@ -124,6 +128,8 @@ async def check_memory(commands, found):
     cursor, shown = {}, {}
     while cursor is not None:
         page = await commands.call("listDevices", {"product": "p", "limit": 200, **cursor})
-        shown.update({row["device"]: row["version"] for row in page["devices"]})
+        shown.update({row["device"]: (row["version"], row["gateway"]) for row in page["devices"]})
         cursor = {"cursor": page["nextCursor"]} if page.get("nextCursor") else None
-    assert shown == {name: device["version"] for name, device in found.items()}
+    assert shown == {
+        name: (device["version"], device["gateway"]) for name, device in found.items()
+    }

@@ -5,34 +5,65 @@ import asyncio
 import os
 import random
 import time
+from collections import Counter, namedtuple
 
 import campaign
+from common import LET_IN
 from control_help import bulk
-from kill9_actors import TARGETS, Clerk, Commands, Reporter, Upgrader
+from kill9_actors import TARGETS, Clerk, Commands, Reporter, Upgrader, unheard_of
 from kill9_batches import SIZE, VERSIONS, Member, Steerer
+from kill9_blocks import BlockMember
 from kill9_file import Found, check_actor, check_memory
+from kill9_gateways import Bound, Gateway
+from kill9_secrets import Door, Keyholder, Registrar, WebCommands
 from steps import stock
 from wire import Lost
 
-REPORTERS, UPGRADERS, MEMBERS, ABSENT = 35, 15, 20, 200
+REPORTERS, UPGRADERS, BOUND, KEYHOLDERS = 30, 12, 6, 4
+MEMBERS, BLOCK_MEMBERS, ABSENT = 14, 6, 200
+GATEWAYS = ("g0", "g1")
+KINDS = (Reporter, Upgrader, Bound, Keyholder, Clerk, Member, BlockMember, Steerer, Registrar)
 QUIET = "\n".join(f"log_type {kind}" for kind in ("none", "error", "warning", "notice", "information"))
+TOLD = {
+    "createBatch", "pauseBatch", "resumeBatch", "advanceBatch", "cancelBatch", "retryBatch",
+    "bindDevice", "unbindDevice", "setDeviceSecret", "deleteDeviceSecret", "createToken",
+    "revokeToken",
+}
 ROUNDS_A_FILE = 50  # checks read all of it: more rounds go on with a new one
 
 
+# console: console_help.Console; token: an admin's, that nobody revokes.
+Stage = namedtuple("Stage", "broker console token")
+
+
 class Run:
-    def __init__(self, broker, seed):
-        self.broker = broker
+    def __init__(self, stage, seed):
+        self.broker = stage.broker
         self.rng = random.Random(f"kill9 {seed}")
         self.commands = Commands()
+        self.gateways = [Gateway(name) for name in GATEWAYS]
         self.actors = [
-            *(Reporter(self.commands, self.stream(), f"r{n}") for n in range(REPORTERS)),
-            *(Upgrader(self.commands, self.stream(), f"u{n}") for n in range(UPGRADERS)),
+            *self.make(Reporter, "r", REPORTERS),
+            *self.make(Upgrader, "u", UPGRADERS),
+            *self.make(Bound, "s", BOUND, self.gateways),
+            *self.make(Keyholder, "k", KEYHOLDERS),
         ]
-        self.clerk = Clerk(self.commands, self.stream())
-        self.members = [Member(self.commands, self.stream(), f"m{n}") for n in range(MEMBERS)]
+        web = WebCommands(stage.console, self.commands, stage.token)
+        self.clerks = [
+            Clerk(self.commands, self.stream(), "q"),
+            Clerk(web, self.stream(), "w"),
+        ]
+        self.registrar = Registrar(self.commands, self.stream(), Door(stage.console, self.commands))
+        self.members = [
+            *self.make(Member, "m", MEMBERS),
+            *self.make(BlockMember, "n", BLOCK_MEMBERS),
+        ]
         self.steerer = Steerer(self.commands, self.stream(), self.members)
-        self.everybody = [*self.actors, self.clerk, *self.members, self.steerer]
+        self.everybody = [*self.devices(), *self.clerks, self.steerer, self.registrar]
         self.seconds = 0.0  # of work
+
+    def make(self, kind, letter, count, *more):
+        return (kind(self.commands, self.stream(), f"{letter}{n}", *more) for n in range(count))
 
     def stream(self):
         """Each actor draws from numbers of its own: the same whatever the others do."""
@@ -44,23 +75,25 @@ class Run:
     async def connect(self):
         port = self.broker.port
         await self.commands.connect(port)
+        await asyncio.gather(*(gateway.connect(port) for gateway in self.gateways))
         await asyncio.gather(*(actor.connect(port) for actor in self.devices()))
 
     def disconnect(self):
         self.commands.lose()
-        for actor in self.devices():
-            actor.wire.close()
+        for client in (*self.gateways, *self.devices()):
+            client.wire.close()
 
     def look(self):
         """Everybody's model against the file; gives that."""
         found = Found(self.broker.db_path)
-        nothing = {"version": None, "versions": [], "tasks": []}
         for actor in self.actors:
-            check_actor(actor, found.devices.get(actor.name, nothing))
-        check_actor(self.clerk, found.clerks)
+            check_actor(actor, found.devices.get(actor.name, unheard_of()))
+        for clerk in self.clerks:
+            check_actor(clerk, found.clerks[clerk.letter])
         for member in self.members:
             member.check(found.members.get(member.name), found.batches)
         self.steerer.check(found.batches)
+        self.registrar.check(found.tokens)
         return found
 
     async def check(self):
@@ -70,6 +103,7 @@ class Run:
         found = self.look()
         self.steerer.note_paused(found)
         await check_memory(self.commands, found.devices)
+        await self.registrar.check_door(found.tokens)
         await asyncio.gather(*(a.send_pending() for a in self.everybody if a.pending))
         found = self.look()
         end = time.monotonic() + 20
@@ -121,58 +155,73 @@ class Sum:
     """What was done in all."""
 
     def __init__(self):
-        self.done = dict.fromkeys((Reporter, Upgrader, Clerk, Member, Steerer), 0)
-        self.downloads = dict.fromkeys(("whole", "resumed", "refused"), 0)
-        self.accepted = {}
+        self.done = dict.fromkeys(KINDS, 0)
+        self.downloads = {Member: Counter(), BlockMember: Counter()}
+        self.commands = Counter()
         self.seconds = 0.0
 
     def add(self, run):
         for actor in run.everybody:
             self.done[type(actor)] += actor.done
+            self.commands.update(actor.commanded)
         for member in run.members:
-            for what, count in member.downloads.items():
-                self.downloads[what] += count
-        for what, count in run.steerer.accepted.items():
-            self.accepted[what] = self.accepted.get(what, 0) + count
+            self.downloads[type(member)].update(member.downloads)
         self.seconds += run.seconds
+
+    def resumed(self):
+        """Downloads of each kind."""
+        return [loads["resumed"] for loads in self.downloads.values()]
 
     def __str__(self):
         done = sum(self.done.values())
-        commands = ", ".join(f"{self.accepted[name]} {name}" for name in sorted(self.accepted))
-        loads = self.downloads
+        commands = ", ".join(f"{count} {name}" for name, count in sorted(self.commands.items())
+                             if name in TOLD)
+        loads = "; ".join(
+            f"{loads['whole']} downloads over {how} ({loads['resumed']} resumed after a kill, "
+            f"{loads['refused']} refused after a cancel)"
+            for how, loads in zip(("HTTP", "MQTT"), self.downloads.values())
+        )
         return (
             f"{done} acknowledged reports and commands ({done / self.seconds:.0f}/s; {commands}), "
-            f"{loads['whole']} downloads ({loads['resumed']} resumed after a kill, "
-            f"{loads['refused']} refused after a cancel)"
+            f"{loads}"
         )
 
 
-def make(broker, faults=None, **options):
-    """A broker that has what is needed, and was stopped."""
-    options["max_report_rate"] = 10000
-    one = broker(config=QUIET, faults=faults and faults(), options=options)
-    admin = one.admin()
+def make(consoles, folder, faults=None, **options):
+    """The stage for a run; its broker was stopped."""
+    options |= {"max_report_rate": 10000, "device_auth": "vendor",
+                "secret_keyfile": folder / "secret.key"}
+    config = f"{QUIET}\nplugin {LET_IN}"
+    console = consoles(config=config, faults=faults and faults(), **options)
+    admin = console.broker.admin()
     stock(admin, "p", *TARGETS)
     admin.call("createProduct", product="b")
+    admin.call("createProduct", product="gate")
     for version in VERSIONS:
         admin.add_firmware("b", version, os.urandom(SIZE))
-    names = [{"command": "createDevice", "product": "b", "device": f"a{n}"} for n in range(ABSENT)]
-    bulk(admin, names)
+    names = [
+        *(("b", f"a{n}") for n in range(ABSENT)),
+        *(("p", f"s{n}") for n in range(BOUND)),
+        *(("p", f"k{n}") for n in range(KEYHOLDERS)),
+        *(("gate", name) for name in GATEWAYS),
+    ]
+    bulk(admin, [{"command": "createDevice", "product": p, "device": d} for p, d in names])
+    token = admin.call("createToken", name="web", role="admin")["secret"]
     admin.close()
-    one.stop()
-    return one
+    console.broker.stop()
+    return Stage(console.broker, console, token)
 
 
-def kill_again_and_again(broker, rounds, seed, faults=None, **options):
+def kill_again_and_again(consoles, folder, rounds, seed, faults=None, **options):
     total = Sum()
     while rounds > 0:
-        one = make(broker, faults, **options)
-        run = Run(one, f"{seed} {rounds}")
+        stage = make(consoles, folder, faults, **options)
+        run = Run(stage, f"{seed} {rounds}")
         try:
             asyncio.run(run.run(min(rounds, ROUNDS_A_FILE)))
         finally:
             total.add(run)
-        one.stop()
+        stage.broker.stop()
         rounds -= ROUNDS_A_FILE
     assert all(total.done.values()), f"nothing was tested: {total.done}"
     return total
@@ -182,13 +231,13 @@ def short_rounds(preset):
     return int(os.environ.get("OTA_KILL9_ROUNDS", preset))
 
 
-def run_campaign(name, broker, preset, control=None, **settings):
+def run_campaign(name, consoles, folder, preset, control=None, **settings):
     """control(seed): says what a run would show that has something to lose."""
     rounds, seed = campaign.count(preset), campaign.seed()
     result = "FAILED"
     try:
-        total = kill_again_and_again(broker, rounds, seed, **settings)
-        assert total.downloads["resumed"], f"no download was interrupted: {total}"
+        total = kill_again_and_again(consoles, folder, rounds, seed, **settings)
+        assert all(total.resumed()), f"no download was interrupted: {total}"
         result = f"ok: {total}, none lost, nothing by halves"
         if control:
             result += "; " + control(seed)

@@ -21,9 +21,11 @@ def durable(tmp_path):
 
 
 @pytest.mark.slow_asan
-def test_with_synchronous_full_it_survives_a_power_cut(broker, durable):
-    rounds = short_rounds(5)
-    total = kill_again_and_again(broker, rounds, campaign.seed(), durable, synchronous="full")
+def test_with_synchronous_full_it_survives_a_power_cut(consoles, tmp_path, durable):
+    rounds, seed = short_rounds(5), campaign.seed()
+    total = kill_again_and_again(
+        consoles, tmp_path, rounds, seed, durable, synchronous="full"
+    )
     print(f"{rounds} rounds: {total}")
 
 
@@ -42,11 +44,11 @@ async def lose_one_round(run):
     return lost, sum(map(len, acknowledged.values()))
 
 
-def lose(broker, seed, faults):
+def lose(consoles, folder, seed, faults):
     """The same with synchronous normal: it shows that something was at stake. A checkpoint may have
     synced everything at the very last moment, but not again and again."""
     for attempt in range(10):
-        one = make(broker, faults, synchronous="normal")
+        one = make(consoles, folder, faults, synchronous="normal")
         lost, acknowledged = asyncio.run(lose_one_round(Run(one, f"{seed} {attempt}")))
         if lost:
             break
@@ -54,8 +56,8 @@ def lose(broker, seed, faults):
 
 
 @pytest.mark.slow_asan
-def test_with_synchronous_normal_a_power_cut_takes_the_last_moments(broker, durable):
-    lost, acknowledged = lose(broker, campaign.seed(), durable)
+def test_with_synchronous_normal_a_power_cut_takes_the_last_moments(consoles, tmp_path, durable):
+    lost, acknowledged = lose(consoles, tmp_path, campaign.seed(), durable)
     print(f"{lost} of {acknowledged} acknowledged versions are lost")
     assert lost > 0, "the test before shows nothing"
 
@@ -84,9 +86,11 @@ def test_the_power_goes_at_the_first_start(durable, tmp_path):
 
 
 @pytest.mark.campaign
-def test_power_cut(broker, durable):
+def test_power_cut(consoles, tmp_path, durable):
     def control(seed):
-        lost, acknowledged = lose(broker, seed, durable)
+        lost, acknowledged = lose(consoles, tmp_path, seed, durable)
         return f"one round with synchronous normal lost {lost} of {acknowledged} versions"
 
-    run_campaign("power_cut", broker, 100, control, faults=durable, synchronous="full")
+    run_campaign(
+        "power_cut", consoles, tmp_path, 100, control, faults=durable, synchronous="full"
+    )
