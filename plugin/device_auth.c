@@ -9,8 +9,8 @@
 
 #include "addresses.h"
 #include "broker.h"
-#include "keyfile.h"
 #include "proofs.h"
+#include "secrets.h"
 #include "throttle.h"
 #include "util/hex.h"
 #include "vendor_login.h"
@@ -24,14 +24,9 @@ struct ota_device_auth {
     struct ota_throttle *throttle;
     struct ota_proofs proofs;
     struct ota_device_auth_counts counts;
-    unsigned char key[OTA_SEAL_KEY];
+    struct ota_secrets secrets;
     bool only;
     int64_t logged_at; /* monotonic ms; 0: never */
-};
-
-struct secret {
-    unsigned char bytes[OTA_SEALED_MAX];
-    size_t len;
 };
 
 static const struct {
@@ -48,83 +43,6 @@ const char *ota_auth_failure_name(enum ota_auth_failure failure)
     return failures[failure].name;
 }
 
-/* --- the key ---------------------------------------------------------------------------------- */
-
-static enum ota_err store_proof(struct ota_core *core, const unsigned char *proof,
-                                struct ota_error *error)
-{
-    enum ota_err err = ota_core_begin(core, error);
-    if (err != OTA_OK) {
-        return err;
-    }
-    err = ota_secret_set_key(core->store, proof, error);
-    if (err != OTA_OK) {
-        ota_core_rollback(core);
-        return err;
-    }
-    return ota_core_commit(core, error);
-}
-
-/* Another key is fine as long as it would open nothing. */
-static enum ota_err compare_key(struct ota_device_auth *auth, const unsigned char *stored,
-                                const char *path, struct ota_error *error)
-{
-    unsigned char proof[OTA_SEAL_PROOF];
-    bool any = false;
-    if (!ota_seal_proof(auth->key, proof)) {
-        return ota_error_no_memory(error);
-    }
-    if (stored != NULL && CRYPTO_memcmp(stored, proof, sizeof proof) == 0) {
-        return OTA_OK;
-    }
-    enum ota_err err = ota_secret_any(auth->core->store, &any, error);
-    if (err == OTA_OK && any) {
-        return ota_error_set(error, OTA_CONFLICT, "secret_keyfile",
-                             "plugin_opt_secret_keyfile %.120s isn't the key that the devices' "
-                             "secrets in the database are encrypted with: put that one back",
-                             path);
-    }
-    return err == OTA_OK ? store_proof(auth->core, proof, error) : err;
-}
-
-/* A new key where there was one before would only hide that the old one is gone. */
-static enum ota_err make_key(struct ota_device_auth *auth, bool had_one, const char *path,
-                             struct ota_error *error)
-{
-    bool any = false;
-    enum ota_err err = had_one ? ota_secret_any(auth->core->store, &any, error) : OTA_OK;
-    if (err == OTA_OK && any) {
-        return ota_error_set(error, OTA_INVALID_REQUEST, "secret_keyfile",
-                             "plugin_opt_secret_keyfile %.120s is missing, and the database holds "
-                             "secrets that are encrypted with it: put it back",
-                             path);
-    }
-    if (err == OTA_OK) {
-        err = ota_keyfile_make(path, auth->key, error);
-    }
-    if (err == OTA_OK) {
-        ota_log(OTA_LOG_WARNING,
-                "%s is a new key for devices' secrets: back it up, apart from the database", path);
-    }
-    return err;
-}
-
-static enum ota_err open_key(struct ota_device_auth *auth, const char *path,
-                             struct ota_error *error)
-{
-    unsigned char stored[OTA_KEY_SIZE];
-    enum ota_err err = ota_secret_key(auth->core->store, stored, error);
-    bool had_one = err == OTA_OK;
-    if (err != OTA_OK && err != OTA_NOT_FOUND) {
-        return err;
-    }
-    err = ota_keyfile_read(path, auth->key, error);
-    if (err == OTA_NOT_FOUND) {
-        err = make_key(auth, had_one, path, error);
-    }
-    return err == OTA_OK ? compare_key(auth, had_one ? stored : NULL, path, error) : err;
-}
-
 enum ota_err ota_device_auth_start(struct ota_core *core,
                                    const struct ota_device_auth_config *config,
                                    struct ota_device_auth **auth, struct ota_error *error)
@@ -137,8 +55,9 @@ enum ota_err ota_device_auth_start(struct ota_core *core,
     made->core = core;
     made->only = config->only;
     made->throttle = ota_throttle_new();
-    enum ota_err err = made->throttle != NULL ? open_key(made, config->keyfile, error)
-                                              : ota_error_no_memory(error);
+    enum ota_err err = made->throttle != NULL
+                           ? ota_secrets_open(core, config->keyfile, &made->secrets, error)
+                           : ota_error_no_memory(error);
     if (err != OTA_OK) {
         ota_device_auth_free(made);
         return err;
@@ -150,7 +69,7 @@ enum ota_err ota_device_auth_start(struct ota_core *core,
 void ota_device_auth_free(struct ota_device_auth *auth)
 {
     if (auth != NULL) {
-        OPENSSL_cleanse(auth->key, sizeof auth->key);
+        ota_secrets_close(&auth->secrets);
         ota_throttle_free(auth->throttle);
         ota_proofs_free(&auth->proofs);
         free(auth);
@@ -169,27 +88,18 @@ void ota_device_auth_note_in(struct ota_device_auth *auth, struct ota_trail *tra
 enum ota_err ota_device_auth_set(struct ota_device_auth *auth, const struct ota_device *device,
                                  const unsigned char *secret, size_t len, struct ota_error *error)
 {
-    struct ota_secret_row row = {.len = len + OTA_SEAL_MORE, .set_at = ota_now_unix()};
-    if (!ota_seal(auth->key, device->id, secret, len, row.sealed)) {
-        return ota_error_no_memory(error);
-    }
-    return ota_secret_put(auth->core->store, device->id, &row, error);
+    return ota_secrets_set(&auth->secrets, device, secret, len, error);
 }
 
 /* OTA_AUTH_FAILURE_COUNT where it is there; to be cleansed. */
 static enum ota_auth_failure read_secret(const struct ota_device_auth *auth,
-                                         const struct ota_device *device, struct secret *secret)
+                                         const struct ota_device *device, struct ota_secret *secret)
 {
-    struct ota_secret_row row;
-    enum ota_err err = ota_secret_get(auth->core->store, device->id, &row, NULL);
-    if (err != OTA_OK) {
-        return err == OTA_NOT_FOUND ? OTA_AUTH_NO_SECRET : OTA_AUTH_STORE;
-    }
-    if (!ota_unseal(auth->key, device->id, row.sealed, row.len, secret->bytes)) {
-        return OTA_AUTH_UNREADABLE;
-    }
-    secret->len = row.len - OTA_SEAL_MORE;
-    return OTA_AUTH_FAILURE_COUNT;
+    enum ota_err err = ota_secrets_get(&auth->secrets, device, secret);
+    return err == OTA_OK          ? OTA_AUTH_FAILURE_COUNT
+           : err == OTA_NOT_FOUND ? OTA_AUTH_NO_SECRET
+           : err == OTA_CONFLICT  ? OTA_AUTH_UNREADABLE
+                                  : OTA_AUTH_STORE;
 }
 
 /* --- whose name it is ------------------------------------------------------------------------- */
@@ -306,7 +216,7 @@ static enum ota_auth_failure check_secret(const struct ota_device_auth *auth,
                                           const struct ota_device *device, const char *username,
                                           const char *password)
 {
-    struct secret secret;
+    struct ota_secret secret;
     struct ota_vendor_mac mac;
     enum ota_auth_failure failure = read_secret(auth, device, &secret);
     if (failure != OTA_AUTH_FAILURE_COUNT) {
@@ -396,7 +306,7 @@ enum ota_auth_verdict ota_device_auth_psk(struct ota_device_auth *auth, struct m
                                           const char *identity, char *hex, size_t size)
 {
     struct ota_device *device = NULL;
-    struct secret secret = {.len = 0};
+    struct ota_secret secret = {.len = 0};
     enum ota_auth_failure failure = find_device(auth, identity, strlen(identity), &device);
     ota_proofs_remove(&auth->proofs, client);
     if (failure == OTA_AUTH_UNKNOWN && !auth->only) {

@@ -11,7 +11,6 @@
 #include "access.h"
 #include "core.h"
 #include "trail.h"
-#include "util/seal.h"
 
 /* X(ENUM, "name in getInfo", "sentence in the log") */
 #define OTA_AUTH_FAILURES(X)                                                                       \

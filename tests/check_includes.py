@@ -40,7 +40,7 @@ LAYERS = {
         "util seam http roles people",
     ),
     "door": (
-        "access.* block_check.* inband.* broker_conf.* device_auth.* proofs.* vendor_login.* keyfile.* intake.* operation.* machine.* report*.* control.* fields.* presence.* subject.* commands/* "
+        "access.* block_check.* inband.* broker_conf.* device_auth.* proofs.* vendor_login.* secrets.* keyfile.* intake.* operation.* machine.* report*.* control.* fields.* presence.* subject.* commands/* "
         "errands.* metrics.* token_book.* turn.* envelope.* answers.* openapi.*",
         "util table store seam pure url memory core told moves domain http roles people door",
     ),

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../util/hex.h"
+#include "../util/seal.h"
 #include "commands.h"
 
 /* Room for what 64 characters of base64 decode to. */
