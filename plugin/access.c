@@ -158,6 +158,14 @@ struct ota_topic ota_topic_parse(const struct ota_access *access, const char *te
     return topic;
 }
 
+struct ota_device *ota_topic_device(const struct ota_topic *topic, const struct ota_fleet *fleet)
+{
+    const struct ota_product *product =
+        ota_fleet_product(fleet, topic->product, topic->product_len);
+    return product != NULL ? ota_fleet_device(fleet, product, topic->device, topic->device_len)
+                           : NULL;
+}
+
 void ota_topic_subject(const struct ota_topic *topic, char *text, size_t size)
 {
     text[0] = '\0';
@@ -306,11 +314,7 @@ static enum ota_access_verdict check_device(const struct ota_access *access,
     if (ota_access_is_device(access, topic, who)) {
         return OTA_ACCESS_ALLOW;
     }
-    const struct ota_product *product =
-        ota_fleet_product(access->fleet, topic->product, topic->product_len);
-    const struct ota_device *device =
-        product != NULL ? ota_fleet_device(access->fleet, product, topic->device, topic->device_len)
-                        : NULL;
+    const struct ota_device *device = ota_topic_device(topic, access->fleet);
     return device != NULL && device->bound && is_gateway_of(access, device, who)
                ? OTA_ACCESS_ALLOW_GATEWAY
                : OTA_ACCESS_DENY;

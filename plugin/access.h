@@ -79,6 +79,9 @@ OTA_CHECKED enum ota_err ota_access_parse_identity(const char *text, struct ota_
  * and of kind UNKNOWN unless it names exactly one thing. */
 struct ota_topic ota_topic_parse(const struct ota_access *access, const char *text);
 
+/* The known device that the topic names, or NULL. */
+struct ota_device *ota_topic_device(const struct ota_topic *topic, const struct ota_fleet *fleet);
+
 /* "lamp/lamp-17", "commands", or "": what the topic is about, for people. */
 void ota_topic_subject(const struct ota_topic *topic, char *text, size_t size);
 

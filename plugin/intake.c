@@ -400,11 +400,7 @@ static enum ota_intake_verdict take_from(struct ota_intake *intake, const struct
 static void answer_bad(struct ota_intake *intake, const struct mosquitto *client,
                        const struct ota_topic *topic)
 {
-    const struct ota_fleet *fleet = &intake->core->fleet;
-    const struct ota_product *product =
-        ota_fleet_product(fleet, topic->product, topic->product_len);
-    struct ota_device *device =
-        product != NULL ? ota_fleet_device(fleet, product, topic->device, topic->device_len) : NULL;
+    struct ota_device *device = ota_topic_device(topic, &intake->core->fleet);
     if (device != NULL && intake->inband != NULL) {
         ota_inband_ask_bad(intake->inband, client, device);
     }

@@ -220,11 +220,7 @@ static enum ota_refusal act(const struct operation *operation, const json_t *roo
 static enum ota_refusal find_gateway(struct ota_core *core, const struct ota_topic *topic,
                                      struct ota_device **gateway)
 {
-    const struct ota_product *product =
-        ota_fleet_product(&core->fleet, topic->product, topic->product_len);
-    *gateway = product != NULL
-                   ? ota_fleet_device(&core->fleet, product, topic->device, topic->device_len)
-                   : NULL;
+    *gateway = ota_topic_device(topic, &core->fleet);
     if (*gateway == NULL) {
         return OTA_REFUSED_GATEWAY;
     }

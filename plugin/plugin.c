@@ -8,13 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "block_check.h"
 #include "broker.h"
 #include "broker_conf.h"
 #include "broker_thread.h"
 #include "neighbours.h"
-#include "operation.h"
-#include "presence.h"
 #include "service.h"
 
 #define OTA_EXPORT __attribute__((visibility("default")))
@@ -31,59 +28,25 @@
 /* So long commands may take in a loop of 2.1, beside what the tick is allowed. */
 #define OTA_AT_ONCE_US 2000
 
-/* Blocks that are compared in one loop of the broker: two windows of requests, some 4 ms. */
-#define OTA_LEFT_OVER_MAX 80
+#define OTA_NO_TICK_MS 5000
 
-#define OTA_SHADOW_WARNING_MS 60000
-#define OTA_NO_TICK_MS        5000
+/* Three of Mosquitto's events have these by the same names. */
+#define OTA_MESSAGE_OF(event)                                                                      \
+    {                                                                                              \
+        .client = (event)->client, .payload = (event)->payload, .len = (event)->payloadlen,        \
+        .qos = (event)->qos, .retain = (event)->retain                                             \
+    }
 
 struct plugin {
     mosquitto_plugin_id_t *id;
     struct ota_service service;
     bool is_2_1;
-    int foreign;                        /* what ACL_CHECK answers for topics of others */
-    int deferred;                       /* what BASIC_AUTH and PSK_KEY answer for other clients */
-    int64_t worked_us;                  /* on commands in this loop, before its tick */
-    const struct mosquitto *acl_passed; /* whose publish we let in just now: MESSAGE comes next */
-    int left_over;                      /* blocks of sessions that came back, since the last tick */
-    const struct mosquitto *gone;       /* who disconnected in this loop: what follows is a will */
+    int foreign;       /* what ACL_CHECK answers for topics of others */
+    int deferred;      /* what BASIC_AUTH and PSK_KEY answer for other clients */
+    int64_t worked_us; /* on commands in this loop, before its tick */
 };
 
-/* --- access --------------------------------------------------------------------------------- */
-
-/* Whether devices publish there; else admins do. */
-static bool is_by_devices(const struct ota_topic *topic)
-{
-    return topic->kind == OTA_TOPIC_REPORT || topic->kind == OTA_TOPIC_GATEWAY;
-}
-
-/* What may be published by this client may still not be published like this. */
-static bool is_bad_publish(struct plugin *plugin, const struct mosquitto_evt_acl_check *event,
-                           const struct ota_topic *topic)
-{
-    enum ota_refusal reason = OTA_REFUSAL_COUNT;
-    if (event->retain) {
-        reason = OTA_REFUSED_RETAINED;
-    } else if (event->client == plugin->gone) {
-        reason = OTA_REFUSED_WILL;
-    } else if (is_by_devices(topic) && event->payloadlen > OTA_REPORT_MAX) {
-        reason = OTA_REFUSED_TOO_LARGE;
-    }
-    if (reason == OTA_REFUSAL_COUNT) {
-        return false;
-    }
-    ota_intake_refuse(&plugin->service.intake, event->client, reason);
-    return true;
-}
-
-static int deny(struct plugin *plugin, const struct mosquitto_evt_acl_check *event,
-                const struct ota_topic *topic)
-{
-    if (event->access == MOSQ_ACL_WRITE && is_by_devices(topic)) {
-        ota_intake_deny(&plugin->service.intake, event->client, topic);
-    }
-    return MOSQ_ERR_ACL_DENIED;
-}
+/* --- messages ------------------------------------------------------------------------------- */
 
 static enum ota_access_op op_of(int access)
 {
@@ -92,46 +55,11 @@ static enum ota_access_op op_of(int access)
                                           : OTA_ACCESS_RECEIVE;
 }
 
-/* Whether it is a block that a session still has which has just come back, and its device's.
- * Denied, it would keep its place among those in flight (Mosquitto 2.0 throws the message away and
- * forgets to count), and no QoS 1 message would reach that client any more. A will on that topic
- * which another plugin lets in doesn't hold what we would have sent. */
-static bool is_left_over(struct plugin *plugin, const struct mosquitto_evt_acl_check *event,
-                         const struct ota_topic *topic, const struct ota_identity *who)
-{
-    struct ota_service *service = &plugin->service;
-    struct ota_topic all = *topic;
-    all.rest = "/#";
-    if (event->access != MOSQ_ACL_READ || topic->kind != OTA_TOPIC_BLOCK ||
-        topic->product == NULL || event->retain || plugin->left_over == OTA_LEFT_OVER_MAX ||
-        !ota_access_is_allowed(
-            ota_access_check(&service->access, OTA_ACCESS_SUBSCRIBE, &all, who))) {
-        return false;
-    }
-    plugin->left_over++;
-    const struct ota_device *device = ota_service_device(service, topic);
-    return device != NULL && ota_block_is_genuine(&service->core, device, topic->rest,
-                                                  event->payload, event->payloadlen);
-}
-
-/* Without memory for it, its report comes next. */
-static void note_subscribed(struct ota_service *service, const struct mosquitto *client,
-                            const struct ota_topic *topic)
-{
-    struct ota_device *device = ota_service_device(service, topic);
-    if (device == NULL) {
-        return;
-    }
-    (void)(topic->by_gateway
-               ? ota_presence_sign_by_gateway(&service->core, client, device, OTA_SIGN_SUBSCRIBED)
-               : ota_presence_sign(&service->core, client, device, OTA_SIGN_SUBSCRIBED));
-}
-
 OTA_SLOW_PATH static int on_dollar_acl(struct plugin *plugin,
                                        const struct mosquitto_evt_acl_check *event)
 {
-    struct ota_service *service = &plugin->service;
-    struct ota_topic topic = ota_topic_parse(&service->access, event->topic);
+    const struct ota_message message = OTA_MESSAGE_OF(event);
+    const struct ota_topic topic = ota_topic_parse(&plugin->service.access, event->topic);
     if (topic.kind == OTA_TOPIC_FOREIGN) {
         return plugin->foreign;
     }
@@ -141,37 +69,9 @@ OTA_SLOW_PATH static int on_dollar_acl(struct plugin *plugin,
     if (event->access == MOSQ_ACL_UNSUBSCRIBE) {
         return MOSQ_ERR_SUCCESS;
     }
-    enum ota_access_op op = op_of(event->access);
-    const struct ota_identity who =
-        ota_device_auth_identity(service->around.device_auth, event->client);
-    if (is_left_over(plugin, event, &topic, &who)) {
-        return MOSQ_ERR_SUCCESS;
-    }
-    enum ota_access_verdict verdict = ota_access_check(&service->access, op, &topic, &who);
-    if (!ota_access_is_allowed(verdict)) {
-        return deny(plugin, event, &topic);
-    }
-    if (op == OTA_ACCESS_PUBLISH) {
-        if (is_bad_publish(plugin, event, &topic)) {
-            return MOSQ_ERR_ACL_DENIED;
-        }
-        plugin->acl_passed = event->client;
-    }
-    if (op == OTA_ACCESS_RECEIVE && event->retain) {
-        return MOSQ_ERR_ACL_DENIED; /* nothing of ours is retained: it is older than our plugin */
-    }
-    if (op == OTA_ACCESS_RECEIVE && plugin->acl_passed != NULL &&
-        (topic.kind == OTA_TOPIC_REPORT || topic.kind == OTA_TOPIC_CONTROL)) {
-        /* no MESSAGE came between: a will, delayed or of a session that was taken over, whose
-         * client may be gone */
-        ota_intake_refuse(&service->intake, NULL, OTA_REFUSED_WILL);
-        return MOSQ_ERR_ACL_DENIED;
-    }
-    if (op == OTA_ACCESS_SUBSCRIBE && topic.kind == OTA_TOPIC_UPDATE) {
-        topic.by_gateway = verdict == OTA_ACCESS_ALLOW_GATEWAY;
-        note_subscribed(service, event->client, &topic);
-    }
-    return MOSQ_ERR_SUCCESS;
+    return ota_traffic_may(&plugin->service.traffic, op_of(event->access), &topic, &message)
+               ? MOSQ_ERR_SUCCESS
+               : MOSQ_ERR_ACL_DENIED;
 }
 
 static int on_acl_check(int kind, void *data, void *userdata)
@@ -186,68 +86,15 @@ static int on_acl_check(int kind, void *data, void *userdata)
     return on_dollar_acl(plugin, event);
 }
 
-/* --- messages ------------------------------------------------------------------------------- */
-
-/* Somebody before us in the list of plugins let this in, or a bridge brought it. */
-static void note_shadow(struct plugin *plugin, const struct mosquitto *client,
-                        const struct ota_topic *topic)
-{
-    if (ota_broker_is_bridge(client)) {
-        return;
-    }
-    plugin->service.around.shadowed++;
-    char target[OTA_SUBJECT_MAX + 1];
-    ota_topic_subject(topic, target, sizeof target);
-    ota_trail_topic(plugin->service.around.trail,
-                    &(struct ota_trail_note){.user = ota_broker_username(client),
-                                             .client = ota_broker_client_id(client),
-                                             .command = OTA_TRAIL_SHADOWING,
-                                             .target = target,
-                                             .code = OTA_OK});
-    int64_t now = ota_now_mono();
-    if (plugin->service.warned_at == 0 ||
-        now - plugin->service.warned_at >= OTA_SHADOW_WARNING_MS) {
-        plugin->service.warned_at = now;
-        ota_log(OTA_LOG_WARNING,
-                "another plugin decides about our topics before us: put the plugin line of "
-                "mosquitto_ota.so first in mosquitto.conf");
-    }
-}
-
 OTA_SLOW_PATH static int on_dollar_message(struct plugin *plugin,
                                            const struct mosquitto_evt_message *event)
 {
-    struct ota_service *service = &plugin->service;
-    struct ota_topic topic = ota_topic_parse(&service->access, event->topic);
+    const struct ota_message message = OTA_MESSAGE_OF(event);
+    const struct ota_topic topic = ota_topic_parse(&plugin->service.access, event->topic);
     if (topic.kind == OTA_TOPIC_FOREIGN) {
         return MOSQ_ERR_SUCCESS;
     }
-    if (plugin->acl_passed != event->client) {
-        note_shadow(plugin, event->client, &topic);
-    }
-    plugin->acl_passed = NULL;
-    const struct ota_identity who =
-        ota_device_auth_identity(service->around.device_auth, event->client);
-    enum ota_access_verdict access =
-        ota_access_check(&service->access, OTA_ACCESS_PUBLISH, &topic, &who);
-    if (!is_by_devices(&topic) || !ota_access_is_allowed(access)) {
-        ota_intake_deny(&service->intake, event->client, &topic);
-        return MOSQ_ERR_ACL_DENIED;
-    }
-    if (event->retain) {
-        ota_intake_refuse(&service->intake, event->client, OTA_REFUSED_RETAINED);
-        return MOSQ_ERR_ACL_DENIED;
-    }
-    int64_t began = ota_now_us();
-    topic.by_gateway = access == OTA_ACCESS_ALLOW_GATEWAY;
-    enum ota_intake_verdict verdict =
-        topic.kind == OTA_TOPIC_GATEWAY
-            ? ota_operation_take(&service->intake, event->client, &topic, event->payload,
-                                 event->payloadlen)
-            : ota_intake_report(&service->intake, event->client, &topic, event->payload,
-                                event->payloadlen, event->qos);
-    ota_histogram_add(&service->core.counters.reports, ota_now_us() - began);
-    switch (verdict) {
+    switch (ota_traffic_take(&plugin->service.traffic, &topic, &message)) {
     case OTA_INTAKE_TAKEN:
         return MOSQ_ERR_SUCCESS;
     case OTA_INTAKE_REFUSED:
@@ -295,19 +142,11 @@ static void answer_at_once(struct plugin *plugin)
 static int on_control(int kind, void *data, void *userdata)
 {
     const struct mosquitto_evt_control *event = data;
+    const struct ota_message message = OTA_MESSAGE_OF(event);
     struct plugin *plugin = userdata;
-    struct ota_service *service = &plugin->service;
     (void)kind;
-    if (plugin->acl_passed != event->client) {
-        static const struct ota_topic commands = {.kind = OTA_TOPIC_CONTROL};
-        note_shadow(plugin, event->client, &commands);
-    }
-    plugin->acl_passed = NULL;
-    enum ota_role role = ota_roles_of(&service->roles, ota_broker_username(event->client));
-    if (role != OTA_ROLE_NONE && !event->retain && !ota_broker_is_bridge(event->client)) {
+    if (ota_traffic_command(&plugin->service.traffic, &message)) {
         check_ticks(plugin);
-        ota_control_receive(service->control, event->client, role, event->payload,
-                            event->payloadlen);
         answer_at_once(plugin);
     }
     return MOSQ_ERR_SUCCESS;
@@ -320,11 +159,7 @@ static int on_disconnect(int kind, void *data, void *userdata)
     const struct mosquitto_evt_disconnect *event = data;
     struct plugin *plugin = userdata;
     (void)kind;
-    plugin->gone = event->client;
-    ota_inband_gone(plugin->service.inband, event->client);
-    ota_presence_gone(&plugin->service.core, event->client);
-    ota_control_forget(plugin->service.control, event->client);
-    ota_device_auth_gone(plugin->service.around.device_auth, event->client);
+    ota_traffic_gone(&plugin->service.traffic, event->client);
     return MOSQ_ERR_SUCCESS;
 }
 
@@ -338,10 +173,7 @@ static int on_tick(int kind, void *data, void *userdata)
          * for an hour. So the next one is due since 1970. */
         event->next_s = -event->now_s;
     }
-    plugin->gone = NULL;
-    plugin->acl_passed = NULL;
     plugin->worked_us = 0;
-    plugin->left_over = 0;
     ota_service_tick(&plugin->service);
     return MOSQ_ERR_SUCCESS;
 }

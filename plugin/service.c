@@ -295,6 +295,8 @@ static enum ota_err build(struct ota_service *service, struct ota_error *error)
     service->intake.trail = service->around.trail;
     ota_device_auth_note_in(service->around.device_auth, service->around.trail);
     service->control = ota_control_new(&service->around);
+    service->traffic =
+        (struct ota_traffic){.around = &service->around, .control = service->control};
     ota_errands_init(&service->errands, &service->around, service->control,
                      service->around.console);
     check_backup_dir(service->options.backup_dir);
@@ -429,14 +431,4 @@ void ota_service_work(struct ota_service *service)
     if (ota_control_is_busy(service->control) || ota_errands_is_busy(&service->errands)) {
         ota_waker_go_on(&service->waker, took);
     }
-}
-
-struct ota_device *ota_service_device(const struct ota_service *service,
-                                      const struct ota_topic *topic)
-{
-    const struct ota_fleet *fleet = &service->core.fleet;
-    const struct ota_product *product =
-        ota_fleet_product(fleet, topic->product, topic->product_len);
-    return product != NULL ? ota_fleet_device(fleet, product, topic->device, topic->device_len)
-                           : NULL;
 }

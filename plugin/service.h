@@ -13,6 +13,7 @@
 #include "control.h"
 #include "errands.h"
 #include "options.h"
+#include "traffic.h"
 #include "waker.h"
 
 struct ota_service {
@@ -26,10 +27,10 @@ struct ota_service {
     struct ota_dispatch dispatch;
     struct ota_surroundings around;
     struct ota_control *control;
+    struct ota_traffic traffic;
     struct ota_errands errands;
     struct ota_waker waker;
     int64_t ticked_at; /* monotonic ms */
-    int64_t warned_at; /* monotonic ms: of shadowing */
 };
 
 /* Takes over options, also on failure. */
@@ -47,13 +48,10 @@ void ota_service_work(struct ota_service *service);
 /* Called in every loop of the broker: foreign traffic pays for what is done here. */
 static inline void ota_service_tick(struct ota_service *service)
 {
+    ota_traffic_turn(&service->traffic);
     if (ota_now_coarse() >= service->core.wake_at || ota_waker_has_called(&service->waker)) {
         ota_service_work(service);
     }
 }
-
-/* The known device that the topic names, or NULL. */
-struct ota_device *ota_service_device(const struct ota_service *service,
-                                      const struct ota_topic *topic);
 
 #endif

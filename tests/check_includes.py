@@ -41,7 +41,7 @@ LAYERS = {
     ),
     "door": (
         "access.* block_check.* inband.* broker_conf.* device_auth.* proofs.* vendor_login.* secrets.* keyfile.* intake.* operation.* machine.* report*.* control.* fields.* presence.* subject.* commands/* "
-        "errands.* metrics.* token_book.* turn.* envelope.* answers.* openapi.*",
+        "errands.* metrics.* token_book.* traffic.* turn.* envelope.* answers.* openapi.*",
         "util table store seam pure url memory core told moves domain http roles people door",
     ),
     "glue": (

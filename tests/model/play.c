@@ -22,7 +22,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../plugin/presence.h"
 #include "../../plugin/service.h"
 #include "../unit/fake_broker.h"
 
@@ -133,6 +132,7 @@ static void answer(struct play *play, const struct ota_device *device)
 
 static void tick(struct play *play)
 {
+    ota_traffic_turn(&play->service.traffic);
     ota_service_work(&play->service);
     collect(play);
 }
@@ -163,13 +163,16 @@ static bool is_answered(const struct play *play)
 
 static void control(struct play *play, const json_t *op)
 {
-    struct client *client = client_of(play, text_of(op, "user"));
-    enum ota_role role = ota_roles_of(&play->service.roles, client->user);
     char *text = json_dumps(json_object_get(op, "payload"), JSON_COMPACT);
     if (text == NULL) {
         die("control without a payload");
     }
-    ota_control_receive(play->service.control, &client->as_broker, role, text, strlen(text));
+    static const struct ota_topic commands = {.kind = OTA_TOPIC_CONTROL, .rest = "/v1"};
+    const struct ota_message message = {.client = &client_of(play, text_of(op, "user"))->as_broker,
+                                        .payload = text,
+                                        .len = strlen(text)};
+    (void)ota_traffic_may(&play->service.traffic, OTA_ACCESS_PUBLISH, &commands, &message);
+    (void)ota_traffic_command(&play->service.traffic, &message);
     free(text);
     collect(play);
     for (int i = 0; i < 1000 && !is_answered(play); i++) {
@@ -177,36 +180,32 @@ static void control(struct play *play, const json_t *op)
     }
 }
 
-/* The device as the broker's plugin would let it in; NULL: refused, or not known. */
+/* As the broker asks before it, and then brings it; NULL: refused, or not known. */
 static const struct ota_device *act(struct play *play, const json_t *op, const char *kind,
                                     enum ota_access_op access)
 {
     char user[96];
     char text[128];
+    struct ota_traffic *traffic = &play->service.traffic;
     (void)snprintf(user, sizeof user, "%s/%s", text_of(op, "product"), text_of(op, "device"));
     (void)snprintf(text, sizeof text, "$ota/%s/%s", kind, user);
-    struct client *client = client_of(play, user);
-    struct ota_topic topic = ota_topic_parse(&play->service.access, text);
-    const struct ota_identity who = {.username = user};
-    if (!ota_access_is_allowed(ota_access_check(&play->service.access, access, &topic, &who))) {
-        return NULL;
+    const struct ota_topic topic = ota_topic_parse(&play->service.access, text);
+    const json_t *payload = json_object_get(op, "payload");
+    char *report = json_is_string(payload) ? strdup(json_string_value(payload))
+                                           : json_dumps(payload, JSON_COMPACT);
+    if (access == OTA_ACCESS_PUBLISH && report == NULL) {
+        die("a report without a payload");
     }
-    if (access == OTA_ACCESS_PUBLISH) {
-        const json_t *payload = json_object_get(op, "payload");
-        char *report = json_is_string(payload) ? strdup(json_string_value(payload))
-                                               : json_dumps(payload, JSON_COMPACT);
-        if (report == NULL) {
-            die("a report without a payload");
-        }
-        (void)ota_intake_report(&play->service.intake, &client->as_broker, &topic, report,
-                                strlen(report), 1);
-        free(report);
+    const struct ota_message message = {.client = &client_of(play, user)->as_broker,
+                                        .payload = report,
+                                        .len = report != NULL ? strlen(report) : 0,
+                                        .qos = 1};
+    bool may = ota_traffic_may(traffic, access, &topic, &message);
+    if (may && access == OTA_ACCESS_PUBLISH) {
+        (void)ota_traffic_take(traffic, &topic, &message);
     }
-    struct ota_device *device = ota_service_device(&play->service, &topic);
-    if (access == OTA_ACCESS_SUBSCRIBE && device != NULL) {
-        ota_presence_sign(&play->service.core, &client->as_broker, device, OTA_SIGN_SUBSCRIBED);
-    }
-    return device;
+    free(report);
+    return may ? ota_topic_device(&topic, &play->service.core.fleet) : NULL;
 }
 
 static const struct ota_device *do_op(struct play *play, const json_t *op, const char *name)
@@ -222,7 +221,8 @@ static const struct ota_device *do_op(struct play *play, const json_t *op, const
     } else if (strcmp(name, "disconnect") == 0) {
         char user[96];
         (void)snprintf(user, sizeof user, "%s/%s", text_of(op, "product"), text_of(op, "device"));
-        ota_presence_gone(&play->service.core, &client_of(play, user)->as_broker);
+        ota_traffic_gone(&play->service.traffic, &client_of(play, user)->as_broker);
+        ota_traffic_turn(&play->service.traffic); /* what follows is no will */
     } else if (strcmp(name, "wall") == 0) {
         fake_broker_set_unix(ota_now_unix() + json_integer_value(json_object_get(op, "ms")));
     } else if (strcmp(name, "tick") == 0) {

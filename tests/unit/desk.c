@@ -43,6 +43,7 @@ static void take_seat(struct desk *desk)
                                              .backup_dir = desk->fix.dir,
                                              .broker_version = "2.0"};
     desk->control = ota_control_new(&desk->around);
+    desk->traffic = (struct ota_traffic){.around = &desk->around, .control = desk->control};
     assert_non_null(desk->around.uploads);
     assert_non_null(desk->around.trail);
     assert_non_null(desk->control);

@@ -7,6 +7,7 @@
 #ifndef OTA_TEST_DESK_H
 #define OTA_TEST_DESK_H
 
+#include "../../plugin/traffic.h"
 #include "fixture.h"
 
 struct desk {
@@ -16,6 +17,7 @@ struct desk {
     struct ota_intake intake;
     struct ota_surroundings around;
     struct ota_control *control;
+    struct ota_traffic traffic;
     struct mosquitto admin; /* "ann", with the client id "otactl-1" */
     bool has_device_auth;
 };

@@ -5,9 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../plugin/operation.h"
-#include "../../plugin/presence.h"
-
 /* Can be made to fail, too (fixture_fail_write). */
 enum ota_err __real_ota_task_change(struct ota_store *store, struct ota_task_row *row,
                                     const struct ota_event_row *event, struct ota_error *error);
@@ -80,43 +77,20 @@ void gate_restart(struct gate *gate, bool kill)
 
 bool gate_subscribe(struct gate *gate, const struct mosquitto *client, const char *text)
 {
-    struct ota_core *core = &gate->desk->fix.core;
-    struct ota_topic topic = ota_topic_parse(&gate->desk->access, text);
-    const struct ota_identity who = {.username = client->username};
-    enum ota_access_verdict verdict =
-        ota_access_check(&gate->desk->access, OTA_ACCESS_SUBSCRIBE, &topic, &who);
-    if (!ota_access_is_allowed(verdict)) {
-        return false;
-    }
-    if (topic.kind == OTA_TOPIC_UPDATE) {
-        const struct ota_product *product =
-            ota_fleet_product(&core->fleet, topic.product, topic.product_len);
-        struct ota_device *device =
-            ota_fleet_device(&core->fleet, product, topic.device, topic.device_len);
-        assert_true(verdict == OTA_ACCESS_ALLOW_GATEWAY
-                        ? ota_presence_sign_by_gateway(core, client, device, OTA_SIGN_SUBSCRIBED)
-                        : ota_presence_sign(core, client, device, OTA_SIGN_SUBSCRIBED));
-    }
-    return true;
+    const struct ota_topic topic = ota_topic_parse(&gate->desk->access, text);
+    const struct ota_message message = {.client = client};
+    return ota_traffic_may(&gate->desk->traffic, OTA_ACCESS_SUBSCRIBE, &topic, &message);
 }
 
 bool gate_publish(struct gate *gate, const struct mosquitto *client, const char *text,
                   const char *payload)
 {
-    struct ota_intake *intake = &gate->desk->intake;
-    struct ota_topic topic = ota_topic_parse(&gate->desk->access, text);
-    const struct ota_identity who = {.username = client->username};
-    enum ota_access_verdict verdict =
-        ota_access_check(&gate->desk->access, OTA_ACCESS_PUBLISH, &topic, &who);
-    if (!ota_access_is_allowed(verdict)) {
-        return false;
-    }
-    topic.by_gateway = verdict == OTA_ACCESS_ALLOW_GATEWAY;
-    enum ota_intake_verdict taken =
-        topic.kind == OTA_TOPIC_GATEWAY
-            ? ota_operation_take(intake, client, &topic, payload, strlen(payload))
-            : ota_intake_report(intake, client, &topic, payload, strlen(payload), 0);
-    return taken == OTA_INTAKE_TAKEN;
+    struct ota_traffic *traffic = &gate->desk->traffic;
+    const struct ota_topic topic = ota_topic_parse(&gate->desk->access, text);
+    const struct ota_message message = {
+        .client = client, .payload = payload, .len = strlen(payload)};
+    return ota_traffic_may(traffic, OTA_ACCESS_PUBLISH, &topic, &message) &&
+           ota_traffic_take(traffic, &topic, &message) == OTA_INTAKE_TAKEN;
 }
 
 int gate_announce(struct gate *gate, const char *type, const char *device)
