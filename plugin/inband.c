@@ -29,6 +29,7 @@
 #define OTA_INBAND_IDLE_MS    10000
 #define OTA_INBAND_FORGET     16 /* idle ones looked at in a tick */
 #define OTA_INBAND_ANSWER_MAX 256
+#define OTA_INBAND_TOLD       4096 /* a power of 2 */
 
 /* Requests of one device: 100 a second. */
 static const struct ota_rate ask_rate = {.step = OTA_RATE_TICKS_A_SECOND / 100, .burst = 200};
@@ -80,6 +81,9 @@ struct ota_inband {
     int64_t ticked_at;
     struct ota_image_poll poll;
     struct ota_inband_stats stats;
+    /* Answered refusals, see ota_rate_take: by a hash of the device, as anybody is refused, also
+     * those for whom there is no asker. */
+    uint32_t told[OTA_INBAND_TOLD];
 };
 
 const char *ota_block_refusal_name(enum ota_block_refusal refusal)
@@ -227,16 +231,23 @@ static void answer(const struct ota_inband *inband, const char *client_id,
     (void)ota_broker_publish(client_id, topic, text, len, 0);
 }
 
-/* ask NULL: it couldn't be read. */
-static void refuse(struct ota_inband *inband, const struct mosquitto *client,
-                   struct ota_device *device, const struct ota_block_ask *ask,
-                   enum ota_block_refusal refusal)
+/* As often as it may report, but apart from its reports: one of those that is too many closes the
+ * connection. */
+static bool may_tell(struct ota_inband *inband, const struct ota_device *device)
 {
     const struct ota_core *core = inband->config.core;
+    uint32_t *told = &inband->told[hash_of(inband, device->id) & (OTA_INBAND_TOLD - 1)];
+    return ota_rate_take(&core->settings.report_rate, told, core->mono_now);
+}
+
+/* ask NULL: it couldn't be read. */
+static void refuse(struct ota_inband *inband, const struct mosquitto *client,
+                   const struct ota_device *device, const struct ota_block_ask *ask,
+                   enum ota_block_refusal refusal)
+{
     const char *client_id = ota_broker_client_id(client);
     inband->stats.refused[refusal]++;
-    if (client_id != NULL &&
-        ota_rate_take(&core->settings.report_rate, &device->report_tat, core->mono_now)) {
+    if (client_id != NULL && may_tell(inband, device)) {
         answer(inband, client_id, device, ask, refusal);
     }
 }

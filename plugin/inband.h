@@ -72,7 +72,7 @@ void ota_inband_free(struct ota_inband *inband);
 
 /* The device's request over its connection `client`: queued, in the place of one that waits, or
  * behind it where it goes on where that ends; or refused, which the client is told as often as the
- * device may report. */
+ * device may report, and none of its reports counts for less. */
 void ota_inband_ask(struct ota_inband *inband, const struct mosquitto *client,
                     struct ota_device *device, const struct ota_block_ask *ask, int qos);
 

@@ -379,6 +379,11 @@ static void test_refusals_are_answered_as_often_as_reports(void **state)
     }
     assert_int_equal(fixture_count(UPDATE, "request_block_rsp"), 100);
     assert_int_equal(ota_inband_stats(house->inband)->refused[OTA_BLOCK_TASK], 1000);
+    assert_int_equal(house->fix.device->report_tat, 0); /* its reports have theirs to themselves */
+    fake_broker_advance(1000);
+    ota_core_tick_clock(&house->fix.core);
+    ask(house, 1, 0, 10, 1);
+    assert_int_equal(answered(), 3);
 }
 
 static void test_asked_too_often(void **state)
