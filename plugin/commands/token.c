@@ -27,15 +27,22 @@ static json_t *show(const struct ota_token *token, enum ota_role now)
 
 /* Once it is committed it counts. */
 struct made {
-    struct ota_tokens *tokens;
+    const struct ota_surroundings *around;
     struct ota_token token;
 };
+
+/* Its maker was an admin when the message came; the roles may have been read again since. */
+static enum ota_role role_now(const struct made *made)
+{
+    enum ota_role maker = ota_roles_of(made->around->access->roles, made->token.maker);
+    return maker < made->token.role ? maker : made->token.role;
+}
 
 static void run_made(struct ota_core *core, struct ota_effect *effect)
 {
     struct made *made = effect->item;
     (void)core;
-    ota_tokens_add(made->tokens, &made->token, OTA_ROLE_ADMIN); /* he is one: he may make it */
+    ota_tokens_add(made->around->tokens, &made->token, role_now(made));
     free(made);
 }
 
@@ -74,8 +81,9 @@ static enum ota_err check_new(struct ota_call *call, const struct ota_token *tok
 
 static enum ota_err insert(struct ota_call *call, struct made *made)
 {
-    struct ota_effect *effect =
-        ota_tokens_reserve(made->tokens) ? ota_core_after(call->core, run_made, drop_made) : NULL;
+    struct ota_effect *effect = ota_tokens_reserve(call->around->tokens)
+                                    ? ota_core_after(call->core, run_made, drop_made)
+                                    : NULL;
     if (effect == NULL) {
         free(made);
         return ota_error_no_memory(&call->error);
@@ -91,7 +99,7 @@ static struct made *new_token(const struct ota_call *call, const unsigned char *
         return NULL;
     }
     struct ota_token *token = &made->token;
-    made->tokens = call->around->tokens;
+    made->around = call->around;
     memcpy(token->digest, digest, sizeof token->digest);
     (void)snprintf(token->name, sizeof token->name, "%s", ota_field_text(call->fields, "name"));
     (void)snprintf(token->maker, sizeof token->maker, "%s", call->user);
@@ -101,10 +109,9 @@ static struct made *new_token(const struct ota_call *call, const unsigned char *
     return made;
 }
 
-static enum ota_err answer_made(struct ota_call *call, const struct ota_token *token,
-                                const char *text)
+static enum ota_err answer_made(struct ota_call *call, const struct made *made, const char *text)
 {
-    enum ota_err err = ota_call_answer(call, "token", show(token, token->role));
+    enum ota_err err = ota_call_answer(call, "token", show(&made->token, role_now(made)));
     call->once = "secret"; /* not for those who ask with the same requestId, nor for the file */
     return err == OTA_OK ? ota_call_answer(call, "secret", json_string(text)) : err;
 }
@@ -131,7 +138,7 @@ enum ota_err ota_cmd_create_token(struct ota_call *call)
     }
     err = insert(call, made);
     if (err == OTA_OK) {
-        err = answer_made(call, &made->token, text);
+        err = answer_made(call, made, text);
     }
     OPENSSL_cleanse(text, sizeof text);
     return err;

@@ -4,7 +4,9 @@
 #include "fuzz.h"
 
 static struct fixture fix;
-static struct ota_access rules = {.fleet = &fix.core.fleet, .prefix = "$ota", .prefix_len = 4};
+static struct ota_roles nobody;
+static struct ota_access rules = {
+    .fleet = &fix.core.fleet, .roles = &nobody, .prefix = "$ota", .prefix_len = 4};
 static struct ota_intake intake = {.core = &fix.core};
 static struct ota_surroundings around = {
     .core = &fix.core, .access = &rules, .intake = &intake, .dispatch = &fix.dispatch};

@@ -68,8 +68,8 @@ int desk_setup(void **state)
     struct desk *desk = calloc(1, sizeof *desk);
     assert_non_null(desk);
     fixture_open(&desk->fix);
-    desk->access =
-        (struct ota_access){.fleet = &desk->fix.core.fleet, .prefix = "$ota", .prefix_len = 4};
+    desk->access = (struct ota_access){
+        .fleet = &desk->fix.core.fleet, .roles = &desk->roles, .prefix = "$ota", .prefix_len = 4};
     desk->admin = (struct mosquitto){.id = "otactl-1", .username = "ann"};
     assert_int_equal(ota_roles_add_list(&desk->roles, "ann", OTA_ROLE_ADMIN, NULL), OTA_OK);
     take_seat(desk);

@@ -154,6 +154,20 @@ static void test_never_more_than_its_maker(void **state)
     json_decref(operator);
 }
 
+/* The roles were read again between the message and its turn. */
+static void test_its_maker_has_lost_the_role_meanwhile(void **state)
+{
+    struct desk *desk = *state;
+    char text[OTA_TOKEN_TEXT + 1];
+    ota_roles_free(&desk->roles);
+    assert_int_equal(ota_roles_add_list(&desk->roles, "ann", OTA_ROLE_VIEWER, NULL), OTA_OK);
+    (void)make(desk, ADMIN, text);
+    assert_int_equal(shown(desk, text), OTA_ROLE_VIEWER);
+    json_t *viewer = json_string("viewer");
+    assert_listed(desk, "roleNow", viewer);
+    json_decref(viewer);
+}
+
 static void test_known_after_a_restart(void **state)
 {
     struct desk *desk = *state;
@@ -310,6 +324,7 @@ int main(void)
         TEST(test_what_cannot_be_committed_does_not_count),
         TEST(test_ends_at_its_time_and_at_once_when_revoked),
         TEST(test_never_more_than_its_maker),
+        TEST(test_its_maker_has_lost_the_role_meanwhile),
         TEST(test_known_after_a_restart),
         TEST(test_the_last_use),
         TEST(test_the_text_is_kept_nowhere),
