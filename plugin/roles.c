@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "util/names.h"
+#include "util/token.h"
 
 #define OTA_LINE_MAX 512 /* of roles_file, with the line's end */
 
@@ -26,6 +27,22 @@ static struct ota_role_entry *find(const struct ota_roles *roles, const char *us
     return NULL;
 }
 
+static enum ota_err check_name(const char *user, size_t len, struct ota_error *error)
+{
+    static const char tokens[] = OTA_TOKEN_USER;
+    if (len > OTA_USER_MAX) {
+        return ota_error_set(error, OTA_INVALID_REQUEST, NULL,
+                             "a user with a role has a name of at most %d bytes", OTA_USER_MAX);
+    }
+    if (len >= sizeof tokens - 1 && memcmp(user, tokens, sizeof tokens - 1) == 0) {
+        return ota_error_set(error, OTA_INVALID_REQUEST, NULL,
+                             "%.*s can't be a user with a role: names that begin with %s are "
+                             "those of tokens",
+                             (int)len, user, tokens);
+    }
+    return OTA_OK;
+}
+
 static enum ota_err add(struct ota_roles *roles, const char *user, size_t len, enum ota_role role,
                         struct ota_error *error)
 {
@@ -34,9 +51,9 @@ static enum ota_err add(struct ota_roles *roles, const char *user, size_t len, e
         known->role = role > known->role ? role : known->role;
         return OTA_OK;
     }
-    if (len > OTA_USER_MAX) {
-        return ota_error_set(error, OTA_INVALID_REQUEST, NULL,
-                             "a user with a role has a name of at most %d bytes", OTA_USER_MAX);
+    enum ota_err err = check_name(user, len, error);
+    if (err != OTA_OK) {
+        return err;
     }
     struct ota_role_entry *grown =
         realloc(roles->entries, (roles->count + 1) * sizeof *roles->entries);

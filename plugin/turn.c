@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "turn.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,8 @@
 #include "fields.h"
 #include "subject.h"
 #include "util/json_text.h"
+
+#define OTA_OWNER_SIZE 40 /* for a token's number */
 
 static const ota_handler handlers[OTA_COMMAND_COUNT] = {
 #define OTA_X(id, c_name, name, role, writes, words, help) [OTA_CMD_##id] = ota_cmd_##c_name,
@@ -22,14 +25,26 @@ static const ota_handler handlers[OTA_COMMAND_COUNT] = {
 /* Of the command and its fields, without what may differ. */
 static const char *const beside_the_request[] = {"correlationData", "requestId", NULL};
 
+/* Whose requests they are. A token has its own, as its name may have been another's before: by its
+ * number, which is never used again, and which is no token's name. */
+static const char *owner_of(const struct ota_call *call, char *text, size_t size)
+{
+    if (call->token == 0) {
+        return call->user;
+    }
+    (void)snprintf(text, size, OTA_TOKEN_USER "#%lld", (long long)call->token);
+    return text;
+}
+
 /* OTA_NOT_FOUND: the request is new; OTA_OK: data holds the stored answer. */
 static enum ota_err find_stored(struct ota_call *call, const char *request_id,
                                 const unsigned char *digest)
 {
     unsigned char known[32];
+    char owner[OTA_OWNER_SIZE];
     char *text;
-    enum ota_err err =
-        ota_request_find(call->core->store, call->user, request_id, known, &text, &call->error);
+    enum ota_err err = ota_request_find(call->core->store, owner_of(call, owner, sizeof owner),
+                                        request_id, known, &text, &call->error);
     if (err != OTA_OK) {
         return err;
     }
@@ -68,8 +83,9 @@ static enum ota_err store_answer(struct ota_call *call, const char *request_id,
     if (text == NULL) {
         return ota_error_no_memory(&call->error);
     }
-    enum ota_err err = ota_request_insert(call->core->store, call->user, request_id, digest, text,
-                                          ota_now_unix(), &call->error);
+    char owner[OTA_OWNER_SIZE];
+    enum ota_err err = ota_request_insert(call->core->store, owner_of(call, owner, sizeof owner),
+                                          request_id, digest, text, ota_now_unix(), &call->error);
     free(text);
     return err;
 }

@@ -107,6 +107,24 @@ static void test_bad_lines_are_named(void **state)
     }
 }
 
+/* Who acts by a token has a name of that kind: nobody else may. */
+static void test_names_of_tokens_are_no_users(void **state)
+{
+    struct ota_roles roles = {0};
+    struct ota_error error = {0};
+    (void)state;
+    assert_int_equal(ota_roles_add_list(&roles, "ann, token:ci", OTA_ROLE_VIEWER, &error),
+                     OTA_INVALID_REQUEST);
+    assert_non_null(strstr(error.text, "token:ci"));
+    error = (struct ota_error){0};
+    assert_int_equal(read_text("ann admin\ntoken:ci viewer\n", &roles, &error),
+                     OTA_INVALID_REQUEST);
+    assert_non_null(strstr(error.text, "line 2"));
+    assert_int_equal(ota_roles_of(&roles, "token:ci"), OTA_ROLE_NONE);
+    add_list(&roles, "token, tokens:ci, Token:ci", OTA_ROLE_VIEWER);
+    ota_roles_free(&roles);
+}
+
 /* The end of a line that is too long must not be taken for a line of its own. */
 static void test_long_lines(void **state)
 {
@@ -165,6 +183,7 @@ int main(void)
         cmocka_unit_test(test_the_highest_counts),
         cmocka_unit_test(test_file),
         cmocka_unit_test(test_bad_lines_are_named),
+        cmocka_unit_test(test_names_of_tokens_are_no_users),
         cmocka_unit_test(test_long_lines),
         cmocka_unit_test(test_a_name_that_is_too_long_is_named),
         cmocka_unit_test(test_no_file),

@@ -298,6 +298,30 @@ static void test_a_token_makes_no_tokens(void **state)
     free(kept);
 }
 
+/* One that is made again under the same name is another: no answer to the old one's is for it. */
+static void test_made_again_it_asks_anew(void **state)
+{
+    static const char message[] = "{\"commands\":[{\"command\":\"createProduct\",\"product\":"
+                                  "\"lamp\",\"requestId\":\"r\"}]}";
+    static const char *const wanted[] = {"\"data\":{\"product\"", "\"data\":{\"product\"",
+                                         "already_exists"};
+    struct desk *desk = *state;
+    char text[OTA_TOKEN_TEXT + 1];
+    int64_t id = make(desk, ADMIN, text);
+    for (int i = 0; i < 3; i++) {
+        char *kept = NULL;
+        if (i == 2) {
+            desk_good(desk, "\"command\":\"revokeToken\",\"token\":1");
+            id = make(desk, ADMIN, text);
+        }
+        submit(desk, id, OTA_ROLE_ADMIN, message, &kept);
+        if (strstr(kept, wanted[i]) == NULL) {
+            fail_msg("%d: %s", i, kept);
+        }
+        free(kept);
+    }
+}
+
 static void test_the_audit_names_it(void **state)
 {
     struct desk *desk = *state;
@@ -330,6 +354,7 @@ int main(void)
         TEST(test_the_text_is_kept_nowhere),
         TEST(test_revoked_is_dead_at_once),
         TEST(test_a_token_makes_no_tokens),
+        TEST(test_made_again_it_asks_anew),
         TEST(test_the_audit_names_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
