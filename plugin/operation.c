@@ -165,14 +165,17 @@ static enum ota_refusal do_all(const struct operation *operation, const char *ty
         return refusal;
     }
     json_t *answers = json_array();
+    bool whole = true;
     for (size_t i = 0; i < json_array_size(entries); i++) {
         const json_t *entry = json_array_get(entries, i);
         enum result result = work(operation, find_bound(operation, entry));
-        (void)json_array_append_new(answers,
-                                    json_pack("{s:s, s:s, s:i}", "product_id", product_of(entry),
-                                              "device_name", device_of(entry), "result", result));
+        json_t *said = json_pack("{s:s, s:s, s:i}", "product_id", product_of(entry), "device_name",
+                                 device_of(entry), "result", result);
+        whole = json_array_append_new(answers, said) == 0 && whole;
     }
-    answer(operation, type, answers);
+    if (whole) {
+        answer(operation, type, answers);
+    }
     json_decref(answers);
     return OTA_REFUSAL_COUNT;
 }

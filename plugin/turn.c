@@ -67,13 +67,8 @@ static enum ota_err find_stored(struct ota_call *call, const char *request_id,
 /* What is shown once is in no file: who asks again with the same requestId gets the rest. */
 static char *text_to_keep(const struct ota_call *call)
 {
-    json_t *kept = call->once != NULL ? json_copy(call->data) : json_incref(call->data);
-    if (call->once != NULL) {
-        (void)json_object_del(kept, call->once);
-    }
-    char *text = ota_json_write(kept, JSON_COMPACT);
-    json_decref(kept);
-    return text;
+    const char *const without[] = {call->once, NULL};
+    return ota_json_write_without(call->data, without, JSON_COMPACT);
 }
 
 static enum ota_err store_answer(struct ota_call *call, const char *request_id,

@@ -126,19 +126,33 @@ char *ota_json_write(const json_t *json, size_t flags)
     return writing.text;
 }
 
-bool ota_json_digest(const json_t *object, const char *const *without, unsigned char *digest)
+/* A copy without these keys; NULL: memory is out. What has no place any more jansson leaves out of
+ * its copy, without a word. */
+static json_t *copy_without(const json_t *object, const char *const *without)
 {
     json_t *copy = json_copy((json_t *)object);
-    if (copy == NULL || json_object_size(copy) != json_object_size(object)) { /* it doesn't tell */
+    if (copy == NULL || json_object_size(copy) != json_object_size(object)) {
         json_decref(copy);
-        return false;
+        return NULL;
     }
     for (; *without != NULL; without++) {
         (void)json_object_del(copy, *without);
     }
-    char *text = ota_json_write(copy, JSON_COMPACT | JSON_SORT_KEYS);
+    return copy;
+}
+
+char *ota_json_write_without(const json_t *object, const char *const *without, size_t flags)
+{
+    json_t *copy = copy_without(object, without);
+    char *text = ota_json_write(copy, flags);
+    json_decref(copy);
+    return text;
+}
+
+bool ota_json_digest(const json_t *object, const char *const *without, unsigned char *digest)
+{
+    char *text = ota_json_write_without(object, without, JSON_COMPACT | JSON_SORT_KEYS);
     bool ok = text != NULL && EVP_Digest(text, strlen(text), digest, NULL, EVP_sha256(), NULL) == 1;
     free(text);
-    json_decref(copy);
     return ok;
 }
