@@ -211,8 +211,9 @@ static void check_roles(const struct ota_conf_check *check, const struct ota_con
              "any client may speak for any device");
     }
     if (strcmp(options->download_listen, "off") == 0) {
-        find(check, ota_conf_option_line(check, ours, "download_listen"), OTA_LEVEL_WARNING,
-             "downloads", "give an address", "downloads are off: no device can be upgraded");
+        find(check, ota_conf_option_line(check, ours, "download_listen"), OTA_LEVEL_NOTE,
+             "downloads", "give an address, for devices that have HTTP",
+             "downloads over HTTP are off: only devices that download over MQTT can be upgraded");
     }
 }
 

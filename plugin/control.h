@@ -30,7 +30,7 @@ struct ota_surroundings {
     struct ota_dispatch *dispatch;
     struct ota_uploads *uploads;
     struct ota_trail *trail;             /* NULL: refusals have no entries */
-    struct ota_http *http;               /* NULL: downloads are off */
+    struct ota_http *http;               /* NULL: nobody downloads over it */
     struct ota_console *console;         /* NULL: it is off */
     struct ota_device_auth *device_auth; /* NULL: it is off */
     struct ota_tokens *tokens;

@@ -25,7 +25,7 @@
 /* What the options say about upgrades and firmware (options.h has all). */
 struct ota_settings {
     char topic_prefix[64];
-    char download_url[256]; /* "" where downloads are off */
+    char download_url[256]; /* "" where nobody downloads over HTTP */
     unsigned char url_key[OTA_KEY_SIZE];
     int64_t upgrade_timeout_ms;
     int64_t notice_interval_ms;

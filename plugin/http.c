@@ -362,7 +362,7 @@ static enum ota_err build(struct ota_http *http, const struct ota_http_config *c
     if (err == OTA_OK) {
         err = ota_worker_start(&http->loader, OTA_HTTP_TRIM_MS, load, http, error);
     }
-    return err == OTA_OK ? start_server(http, config, error) : err;
+    return err == OTA_OK && config->listen != NULL ? start_server(http, config, error) : err;
 }
 
 enum ota_err ota_http_start(const struct ota_http_config *config, struct ota_http **http,

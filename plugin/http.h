@@ -24,7 +24,8 @@ struct ota_images;
 struct ota_worker;
 
 struct ota_http_config {
-    const char *listen;   /* "0.0.0.0:8080", "[::]:8080", port 0 picks one (tests) */
+    const char *listen;   /* "0.0.0.0:8080", "[::]:8080", port 0 picks one (tests); NULL: nobody
+                             downloads over HTTP, the images are for in-band alone */
     const char *certfile; /* PEM, or NULL for plain HTTP */
     const char *keyfile;
     const char *db_path; /* for a reading connection of its own */
@@ -55,6 +56,8 @@ struct ota_worker *ota_http_loader(struct ota_http *http);
 
 /* The port that it listens on, for tests. */
 int ota_http_port(const struct ota_http *http);
+
+/* These two, where it listens. */
 
 /* The task's attempt has ended: its running transfers are dropped, by the server's watching thread
  * at once, and what is asked from now on is refused. NULL is fine. */

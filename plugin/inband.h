@@ -48,7 +48,7 @@ struct ota_block_ask {
 
 struct ota_inband_config {
     struct ota_core *core;
-    struct ota_images *images; /* NULL: downloads are off */
+    struct ota_images *images; /* NULL: none is to be had (tests) */
     struct ota_worker *loader; /* that loads them */
     int64_t rate;              /* bytes a second to one device */
     int64_t rate_total;        /* to all together */

@@ -11,6 +11,10 @@
 
 enum ota_err ota_notice_url(const struct ota_core *core, const struct ota_task *task, char *url)
 {
+    if (core->settings.download_url[0] == '\0') {
+        url[0] = '\0';
+        return OTA_OK;
+    }
     struct ota_claim claim = {.firmware_id = task->firmware->row.id,
                               .task_id = task->id,
                               .device_id = task->device->id,
@@ -55,7 +59,9 @@ void ota_notice_send(struct ota_core *core, const struct ota_task *task)
     ota_json_out_begin(&notice, text, sizeof text);
     ota_json_out_text(&notice, "type", "update_firmware");
     ota_json_out_text(&notice, "version", row->version);
-    ota_json_out_text(&notice, "url", url);
+    if (url[0] != '\0') {
+        ota_json_out_text(&notice, "url", url);
+    }
     ota_json_out_text(&notice, "md5sum", row->md5);
     ota_json_out_int(&notice, "file_size", row->size);
     ota_json_out_text(&notice, "sha256", row->sha256);

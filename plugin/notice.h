@@ -19,7 +19,8 @@ void ota_notice_send_cancel(struct ota_core *core, const struct ota_task *task);
 void ota_notice_send_answer(struct ota_core *core, const struct ota_device *device,
                             const char *version);
 
-/* The URL of the task's present attempt, into url (OTA_URL_MAX + 1). */
+/* The URL of the task's present attempt, into url (OTA_URL_MAX + 1); "" where nobody downloads over
+ * HTTP. */
 OTA_CHECKED enum ota_err ota_notice_url(const struct ota_core *core, const struct ota_task *task,
                                         char *url);
 

@@ -27,8 +27,8 @@ struct ota_options {
     int64_t notice_interval; /* seconds */
     int64_t max_firmware_size;
     int64_t max_firmware_per_product;
-    char *download_listen;    /* "off": no downloads */
-    char *download_url;       /* "" only where downloads are off */
+    char *download_listen;    /* "off": over MQTT alone */
+    char *download_url;       /* "" only where that is off */
     int64_t block_rate;       /* bytes a second of in-band downloads: to a device, */
     int64_t block_rate_total; /* to all */
     char *http_certfile;

@@ -179,27 +179,27 @@ static const char *or_null(const char *text)
     return text[0] != '\0' ? text : NULL;
 }
 
+/* Without a listener, too: what is downloaded over MQTT are the same images. */
 static enum ota_err start_downloads(struct ota_service *service, struct ota_error *error)
 {
     const struct ota_options *options = &service->options;
-    if (strcmp(options->download_listen, "off") == 0) {
-        return OTA_OK;
-    }
-    struct ota_http_config config = {.listen = options->download_listen,
+    bool listens = strcmp(options->download_listen, "off") != 0;
+    struct ota_http_config config = {.listen = listens ? options->download_listen : NULL,
                                      .certfile = or_null(options->http_certfile),
                                      .keyfile = or_null(options->http_keyfile),
                                      .db_path = options->db_path};
     memcpy(config.url_key, service->core.settings.url_key, sizeof config.url_key);
-    return ota_http_start(&config, &service->around.http, error);
+    enum ota_err err = ota_http_start(&config, &service->http, error);
+    service->around.http = listens ? service->http : NULL;
+    return err;
 }
 
 static enum ota_err set_up_inband(struct ota_service *service, struct ota_error *error)
 {
-    struct ota_http *http = service->around.http;
     service->inband = ota_inband_new(
         &(struct ota_inband_config){.core = &service->core,
-                                    .images = http != NULL ? ota_http_images(http) : NULL,
-                                    .loader = http != NULL ? ota_http_loader(http) : NULL,
+                                    .images = ota_http_images(service->http),
+                                    .loader = ota_http_loader(service->http),
                                     .rate = service->options.block_rate,
                                     .rate_total = service->options.block_rate_total});
     service->intake.inband = service->inband;
@@ -332,7 +332,7 @@ enum ota_err ota_service_start(struct ota_service *service, const struct ota_opt
 
 void ota_service_stop(struct ota_service *service)
 {
-    ota_http_stop(service->around.http); /* first: its threads read the database */
+    ota_http_stop(service->http); /* first: its threads read the database */
     service->around.http = NULL;
     ota_inband_free(service->inband); /* nobody loads an image for it any more */
     service->intake.inband = NULL;

@@ -23,6 +23,7 @@ struct ota_service {
     struct ota_signature_keys *signing_keys; /* NULL: none */
     struct ota_access access;
     struct ota_intake intake;
+    struct ota_http *http; /* in `around`, too, where it listens */
     struct ota_inband *inband;
     struct ota_dispatch dispatch;
     struct ota_surroundings around;

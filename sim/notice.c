@@ -48,6 +48,14 @@ static void copy_signature(const json_t *object, struct ota_notice *notice)
     }
 }
 
+/* Without one it is for devices that download over MQTT. */
+static bool copy_url(const json_t *object, struct ota_notice *notice)
+{
+    notice->url[0] = '\0';
+    return json_object_get(object, "url") == NULL ||
+           copy_text(object, "url", notice->url, sizeof notice->url);
+}
+
 static bool parse_notice(const json_t *object, struct ota_message *message)
 {
     struct ota_notice *notice = &message->notice;
@@ -56,7 +64,7 @@ static bool parse_notice(const json_t *object, struct ota_message *message)
     copy_signature(object, notice);
     return copy_text(object, "version", notice->version, sizeof notice->version) &&
            ota_name_is_version(notice->version, strlen(notice->version)) &&
-           copy_text(object, "url", notice->url, sizeof notice->url) &&
+           copy_url(object, notice) &&
            copy_text(object, "md5sum", notice->md5, sizeof notice->md5) &&
            copy_number(object, "file_size", &notice->size) && notice->size > 0;
 }

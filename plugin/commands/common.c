@@ -56,11 +56,6 @@ enum ota_err ota_call_target(struct ota_call *call, const struct ota_product *pr
                              "product %s has no firmware %s: upload it first", product->name,
                              version);
     }
-    if (call->core->settings.download_url[0] == '\0') {
-        return ota_error_set(&call->error, OTA_UNAVAILABLE, NULL,
-                             "downloads are off (option download_listen): devices could not fetch "
-                             "anything");
-    }
     return OTA_OK;
 }
 

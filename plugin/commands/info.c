@@ -76,7 +76,9 @@ json_t *ota_info_warnings(const struct ota_surroundings *around)
                                   "firmware that nobody signed"));
     }
     if (around->http == NULL) {
-        ota_json_push(&warnings, json_string("downloads are off: no device can be upgraded"));
+        ota_json_push(&warnings,
+                      json_string("downloads over HTTP are off: only devices that download over "
+                                  "MQTT (request_block) can be upgraded"));
     }
     warn_of_denial(around, &warnings);
     warn_of_product(around, &warnings);

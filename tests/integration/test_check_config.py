@@ -109,7 +109,7 @@ CASES = {
     "nobody is admin": ([(r"^plugin_opt_admins.*$", "")], "", "roles", "warning", "^plugin "),
     "identity none": ([], "plugin_opt_device_identity none\n", "device_identity", "warning",
                       "^plugin_opt_device_identity"),
-    "downloads off": ([(r"download_url .*$", "download_listen off")], "", "downloads", "warning",
+    "downloads off": ([(r"download_url .*$", "download_listen off")], "", "downloads", "note",
                       "download_listen"),
     "url of this machine": ([(r"fw.example.com", "localhost")], "", "download_url", "warning",
                             "download_url"),

@@ -205,7 +205,7 @@ def test_a_download_url_of_this_machine_alone(broker):
 
 def test_downloads_off(broker):
     one = broker(users=USERS, options={"download_listen": "off", "download_url": None})
-    assert_only(doctor(one), "downloads", "warning")
+    assert_only(doctor(one), "downloads", "note")
 
 
 def test_any_client_may_be_any_device(broker):

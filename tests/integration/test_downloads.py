@@ -385,10 +385,5 @@ def test_another_certificates_key_stops_the_start(broker, certificates):
 
 def test_downloads_off(broker):
     one = broker(options={"download_listen": "off", "download_url": None})
-    admin = one.admin()
-    stock(admin)
-    one.device("p", "d").report_version(OLD)
-    with pytest.raises(Exception, match="download_listen"):
-        admin.call("upgradeDevice", product="p", device="d", version=NEW)
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", one.http_port), timeout=1).close()

@@ -246,15 +246,15 @@ def test_slower_than_it_could(broker):
         assert time.monotonic() - began > 0.25  # a quarter of a second's worth comes at once
 
 
-def test_downloads_off(broker):
-    fetcher = Fetcher(broker())
-    one = fetcher.broker
-    one.stop()
-    one.options["download_listen"] = "off"
-    one.start()
-    fetcher.device.wait_for(lambda: fetcher.device.connects > 1, what="connection")
-    fetcher.device.wait_notice(since=0)
-    assert fetcher.refusal()["result_code"] == LATER
+def test_without_http(broker):
+    """Where nothing listens for HTTP, devices that do without it are upgraded all the same."""
+    fetcher = Fetcher(broker(options={"download_listen": "off", "download_url": None}))
+    notice = fetcher.device.wait_notice(since=0)
+    assert "url" not in notice
+    assert (notice["task"], notice["file_size"]) == (fetcher.task, len(CONTENT))
+    assert fetcher.fetch(count=32) == CONTENT
+    info = fetcher.admin.call("getInfo")
+    assert info["downloads"] is None and info["blocks"]["bytes"] == len(CONTENT)
 
 
 def test_metrics_and_history(consoles):

@@ -106,6 +106,14 @@ def test_a_whole_upgrade(ota, simulate, tmp_path, words):
     assert place.admin.call("getInfo")["downloads"]["requests"] == 0
 
 
+def test_an_upgrade_without_http(broker, simulate):
+    one = broker(options={"download_listen": "off", "download_url": None})
+    place = Place(one)
+    sim = simulate(one, "--exit-when-done")
+    task = place.upgrade()
+    assert sim.process.wait(TIMEOUT) == 0 and place.confirmed(task)
+
+
 def test_a_reboot_in_the_middle(ota, simulate):
     place = Place(ota)
     sim = simulate(ota, "--fault", "reboot@50", "--exit-when-done", "--block-qos", 1)
