@@ -264,8 +264,17 @@ static void on_answer(struct ota_device *device, const struct ota_message *messa
                     (json_int_t)message->result_code, "result_msg", message->result_msg);
 }
 
+static void ignore(struct ota_device *device, const char *reason)
+{
+    ota_device_tell(device, OTA_EVENT_IGNORED, "{s:s, s:s}", "what", "a message", "reason", reason);
+}
+
 static void on_notice(struct ota_device *device, const struct ota_message *message)
 {
+    if (message->notice.url[0] == '\0' && !device->world->options->inband) {
+        ignore(device, "no url, and it doesn't download over MQTT");
+        return;
+    }
     ota_upgrade_notice(device, &message->notice);
 }
 
@@ -284,8 +293,7 @@ static void on_block_answer(struct ota_device *device, const struct ota_message 
 static void on_unknown(struct ota_device *device, const struct ota_message *message)
 {
     (void)message;
-    ota_device_tell(device, OTA_EVENT_IGNORED, "{s:s, s:s}", "what", "a message", "reason",
-                    "unknown type");
+    ignore(device, "unknown type");
 }
 
 /* Why a message isn't listened to, or NULL. */
@@ -318,8 +326,7 @@ static void on_message(void *arg, const struct ota_link_message *message)
     }
     const char *why = why_not(device, message, &parsed);
     if (why != NULL) {
-        ota_device_tell(device, OTA_EVENT_IGNORED, "{s:s, s:s}", "what", "a message", "reason",
-                        why);
+        ignore(device, why);
         return;
     }
     handlers[parsed.type](device, &parsed);
