@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../util/new_file.h"
 #include "store_internal.h"
 
 /* It holds the database's keys. */
@@ -108,43 +109,18 @@ static enum ota_err copy(struct ota_backup *backup)
     }
 }
 
-static bool sync_dir(const char *dir)
-{
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool synced = fd >= 0 && fsync(fd) == 0;
-    if (fd >= 0) {
-        (void)close(fd);
-    }
-    return synced;
-}
-
-/* Never over another file. Some network file systems don't have the first way, some cards' not the
- * second. */
-static int give_name(const char *part, const char *path)
-{
-    if (renameat2(AT_FDCWD, part, AT_FDCWD, path, RENAME_NOREPLACE) == 0) {
-        return 0;
-    }
-    return (errno == EINVAL || errno == ENOSYS) && link(part, path) == 0 ? unlink(part) : -1;
-}
-
 /* Complete and on the disk before it gets its name, which nothing else may have. */
 static enum ota_err publish(struct ota_backup *backup)
 {
     struct stat file;
-    if (fsync(backup->fd) != 0 || fstat(backup->fd, &file) != 0) {
+    if (fstat(backup->fd, &file) != 0) {
         return fail_errno(backup, errno);
     }
-    if (give_name(backup->part, backup->path) != 0) {
+    if (!ota_new_file_publish(backup->fd, backup->part, backup->path)) {
         return errno == EEXIST
                    ? ota_error_set(&backup->error, OTA_ALREADY_EXISTS, "name",
                                    "there is a file %s already: choose another name", backup->path)
                    : fail_errno(backup, errno);
-    }
-    if (!sync_dir(backup->dir)) {
-        int reason = errno;
-        (void)unlink(backup->path);
-        return fail_errno(backup, reason);
     }
     backup->bytes = file.st_size;
     return OTA_OK;

@@ -7,6 +7,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "../util/new_file.h"
 #include "store_internal.h"
 
 /* What a file says about itself. */
@@ -72,7 +73,7 @@ static enum ota_err fail_copy(const char *name, const char *reason, struct ota_e
 /* The copy is complete and on the disk before it gets its name. */
 static enum ota_err finish_copy(int fd, const char *part, const char *name, struct ota_error *error)
 {
-    if (fsync(fd) != 0 || rename(part, name) != 0) {
+    if (fsync(fd) != 0 || rename(part, name) != 0 || !ota_new_file_sync_folder(name)) {
         return fail_copy(name, strerror(errno), error);
     }
     return OTA_OK;

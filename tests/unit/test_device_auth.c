@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "desk.h"
 
+#include <dirent.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../../plugin/keyfile.h"
@@ -489,6 +493,55 @@ static void test_key_file(void **state)
     check_key(desk->fix.dir, OTA_INVALID_REQUEST, "32 random bytes");
 }
 
+static int count_keys(const char *dir)
+{
+    int count = 0;
+    DIR *open = opendir(dir);
+    assert_non_null(open);
+    for (const struct dirent *entry; (entry = readdir(open)) != NULL;) {
+        count += strncmp(entry->d_name, "another.key", strlen("another.key")) == 0;
+    }
+    (void)closedir(open);
+    return count;
+}
+
+/* In a child whose disk takes no byte: how it ended. Signalled, it ends in the middle of it. */
+static int make_key_in_vain(const char *path, void (*on_full)(int))
+{
+    int status = 0;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        unsigned char key[OTA_KEYFILE_SIZE];
+        struct ota_error error = {0};
+        (void)signal(SIGXFSZ, on_full);
+        (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+        (void)setrlimit(RLIMIT_FSIZE, &(struct rlimit){0, 0});
+        _exit(ota_keyfile_make(path, key, &error));
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return status;
+}
+
+/* What is there under its name is a whole key, whenever the broker dies: else the next start would
+ * be refused. */
+static void test_key_file_is_whole_or_not_there(void **state)
+{
+    struct desk *desk = *state;
+    char path[128];
+    unsigned char key[OTA_KEYFILE_SIZE];
+    struct ota_error error = {0};
+    (void)snprintf(path, sizeof path, "%s/another.key", desk->fix.dir);
+    int status = make_key_in_vain(path, SIG_IGN);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == OTA_INVALID_REQUEST);
+    assert_int_equal(count_keys(desk->fix.dir), 0);
+    status = make_key_in_vain(path, SIG_DFL);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGXFSZ);
+    check_key(path, OTA_NOT_FOUND, NULL);
+    assert_int_equal(ota_keyfile_make(path, key, &error), OTA_OK);
+    check_key(path, OTA_OK, NULL);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, desk_teardown)
 
 int main(void)
@@ -516,6 +569,7 @@ int main(void)
         TEST(test_another_after_a_failed_handshake),
         cmocka_unit_test(test_many_proofs),
         TEST(test_key_file),
+        TEST(test_key_file_is_whole_or_not_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
