@@ -3,13 +3,12 @@
  * A plugin that registers what ours registers and does nothing: what the hooks themselves cost.
  * plugin_opt_thread true also starts a thread that sleeps: from then on glibc's malloc locks.
  */
-#include <mosquitto.h>
-#include <mosquitto_broker.h>
-#include <mosquitto_plugin.h>
 
 #include <pthread.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "../plugin/broker_mosquitto.h"
 
 #define EXPORT __attribute__((visibility("default")))
 

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The real seam: Mosquitto's functions, the log line queue for other threads, the clocks. */
-#include "broker.h"
+#include "broker_mosquitto.h"
 
-#include <mosquitto.h>
-#include <mosquitto_broker.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
+#include "broker.h"
 #include "broker_thread.h"
 
 #define OTA_LINE_MAX  400

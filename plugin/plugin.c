@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The entry points that Mosquitto calls: load, events, unload. Thin: decisions are elsewhere. */
-#include <mosquitto.h>
-#include <mosquitto_broker.h>
-#include <mosquitto_plugin.h>
-
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "broker.h"
 #include "broker_conf.h"
+#include "broker_mosquitto.h"
 #include "broker_thread.h"
 #include "neighbours.h"
 #include "service.h"

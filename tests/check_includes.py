@@ -55,9 +55,9 @@ TOOLS = {"cli": "util table", "sim": "util table"}
 
 # Headers of libraries: where alone they may be included, in plugin/, cli/ and sim/.
 SEAMS = {
-    "mosquitto_broker.h": "plugin/plugin.c plugin/broker_mosquitto.c",
-    "mosquitto_plugin.h": "plugin/plugin.c plugin/broker_mosquitto.c",
-    "mosquitto.h": "plugin/plugin.c plugin/broker_mosquitto.c cli/* sim/*",
+    "mosquitto_broker.h": "plugin/broker_mosquitto.h",
+    "mosquitto_plugin.h": "plugin/broker_mosquitto.h",
+    "mosquitto.h": "plugin/broker_mosquitto.h cli/* sim/*",
     "sqlite3.h": "plugin/store/*",
     "microhttpd.h": "plugin/http.c plugin/server_inside.h plugin/server*.c plugin/reply.c",
     "curl/curl.h": "cli/* sim/*",

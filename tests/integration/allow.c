@@ -3,11 +3,10 @@
  * A plugin that lets everybody do everything, as somebody else's might: what it leads to before
  * ours and after ours. plugin_opt_only publish, subscribe or receive: decides about that alone.
  */
-#include <mosquitto.h>
-#include <mosquitto_broker.h>
-#include <mosquitto_plugin.h>
 
 #include <string.h>
+
+#include "../../plugin/broker_mosquitto.h"
 
 #define EXPORT __attribute__((visibility("default")))
 

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A plugin that lets everybody log in, for tests in which ours leaves log-ins to others. */
-#include <mosquitto.h>
-#include <mosquitto_broker.h>
-#include <mosquitto_plugin.h>
+#include "../../plugin/broker_mosquitto.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
