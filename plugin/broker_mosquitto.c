@@ -86,9 +86,17 @@ void ota_log_flush(void)
     (void)pthread_mutex_unlock(&waiting.lock);
 }
 
+static uint64_t published;
+
+uint64_t ota_broker_published(void)
+{
+    return published;
+}
+
 bool ota_broker_publish(const char *client_id, const char *topic, const void *payload, size_t len,
                         int qos)
 {
+    published++;
     return mosquitto_broker_publish_copy(client_id, topic, (int)len, payload, qos, false, NULL) ==
            MOSQ_ERR_SUCCESS;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Owns: Mosquitto's headers for plugins: 2.1 has all in one, and warns who includes the others.
- * Thread: -
+ * Owns: Mosquitto's headers for plugins: 2.1 has all in one, and warns who includes the others; and
+ *       what the glue alone asks the real seam.
+ * Thread: the broker's.
  * Frees: nothing.
  */
 #ifndef OTA_BROKER_MOSQUITTO_H
@@ -13,5 +14,10 @@
 #include <mosquitto_broker.h>
 #include <mosquitto_plugin.h>
 #endif
+
+#include <stdint.h>
+
+/* How many messages were given to the broker so far. */
+uint64_t ota_broker_published(void);
 
 #endif

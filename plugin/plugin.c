@@ -164,6 +164,7 @@ static int on_tick(int kind, void *data, void *userdata)
 {
     struct mosquitto_evt_tick *event = data;
     struct plugin *plugin = userdata;
+    uint64_t published = ota_broker_published();
     (void)kind;
     if (plugin->is_2_1) {
         /* It reckons the next tick from now, by the wall clock: set back by an hour, it would wait
@@ -172,6 +173,9 @@ static int on_tick(int kind, void *data, void *userdata)
     }
     plugin->worked_us = 0;
     ota_service_tick(&plugin->service);
+    if (plugin->is_2_1 && ota_broker_published() != published) {
+        ota_waker_go_on(&plugin->service.waker, 0); /* it goes out after the wait that comes now */
+    }
     return MOSQ_ERR_SUCCESS;
 }
 
