@@ -160,7 +160,7 @@ static void put_file(const struct world *world)
     assert_int_equal(fclose(file), 0);
 }
 
-static void stop(struct world *world)
+static void shut(struct world *world)
 {
     assert_int_equal(sqlite3_close(world->reader), SQLITE_OK);
     world->reader = NULL;
@@ -181,14 +181,14 @@ static void start(struct world *world)
 
 void world_restore(struct world *world)
 {
-    stop(world);
+    shut(world);
     put_file(world);
     start(world);
 }
 
 void world_reload(struct world *world)
 {
-    stop(world);
+    shut(world);
     start(world);
 }
 

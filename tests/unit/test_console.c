@@ -56,7 +56,7 @@ static int setup(void **state)
 }
 
 /* In the order of ota_service_stop. */
-static void stop(struct door *door)
+static void shut(struct door *door)
 {
     ota_console_quiet(door->console);
     ota_errands_finish(&door->errands);
@@ -70,7 +70,7 @@ static void stop(struct door *door)
 static int teardown(void **state)
 {
     struct door *door = *state;
-    stop(door);
+    shut(door);
     desk_teardown((void **)&door->desk);
     ota_roles_free(&door->roles);
     unlink(door->passwords);
@@ -200,7 +200,7 @@ static void a_stop_answers_what_waits_in_the_mailbox(void **state)
         fds[i] = ask_info(door);
     }
     await_posted(door, fds, 8);
-    stop(door);
+    shut(door);
     for (size_t i = 0; i < 8; i++) { /* 503, or cut off: but never left hanging */
         (void)client_drain(fds[i]);
         close(fds[i]);
@@ -217,7 +217,7 @@ static void a_stop_answers_what_the_queues_hold(void **state)
     fds[2] = put(door, upload, 0, "01234");
     await_posted(door, fds, 3);
     ota_errands_take(&door->errands); /* now they are in the queues of the broker's thread */
-    stop(door);
+    shut(door);
     for (size_t i = 0; i < 3; i++) {
         (void)client_drain(fds[i]);
         close(fds[i]);
@@ -365,7 +365,7 @@ static void a_stop_ends_streams(void **state)
     int fd = client_connect(door->port, 0);
     client_say(fd, "GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n" BASIC "\r\n");
     assert_true(is_readable(fd, 10000));
-    stop(door);
+    shut(door);
     assert_true(client_drain(fd) > 0);
     close(fd);
 }
@@ -377,7 +377,7 @@ static void a_stop_amid_a_login(void **state)
     for (size_t i = 0; i < 30; i++) {
         fds[i] = ask(door, "POST /api/v1/login", "{\"user\":\"ann\",\"password\":\"no\"}");
     }
-    stop(door);
+    shut(door);
     for (size_t i = 0; i < 30; i++) {
         (void)client_drain(fds[i]);
         close(fds[i]);

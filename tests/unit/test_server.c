@@ -104,7 +104,7 @@ static void start(int places)
     assert_int_equal(ota_server_start(&config, fd, &server, &error), OTA_OK);
 }
 
-static void stop(void)
+static void stop_server(void)
 {
     ota_server_stop(server);
     server = NULL;
@@ -162,8 +162,8 @@ static void test_bodies(void **state)
     (void)close(client);
     expect_refused(POST "Content-Length: 1001\r\n\r\n", 413);
     expect_refused(POST "Transfer-Encoding: chunked\r\n\r\n", 400);
-    stop();
-    stop();
+    stop_server();
+    stop_server();
 }
 
 /* A head has ten seconds; a body has as long as it needs, above the floor. */
@@ -181,7 +181,7 @@ static void test_a_body_takes_its_time(void **state)
     (void)usleep(100000); /* some looks */
     expect_said(client, "llo", 200, "POST 5 nobody");
     (void)close(client);
-    stop();
+    stop_server();
 }
 
 /* Nobody's megabytes are taken in before it is known whose they are. */
@@ -194,7 +194,7 @@ static void test_refused_before_the_body(void **state)
                    "GET /a HTTP/1.1\r\nHost: a\r\n\r\n",
                    403);
     assert_int_equal(atomic_load(&bodies), 0);
-    stop();
+    stop_server();
 }
 
 /* The library finds some of these by itself, and then writes its head twice (before 1.0). Whatever
@@ -220,7 +220,7 @@ static void test_faulty_lengths(void **state)
         (void)close(fd);
     }
     assert_int_equal(atomic_load(&bodies), 0);
-    stop();
+    stop_server();
 }
 
 /* Of any size: where the library parses them, it may run out of memory, and answers twice. */
@@ -243,7 +243,7 @@ static void test_cookies(void **state)
         expect_said(fd, text, 200, said);
     }
     (void)close(fd);
-    stop();
+    stop_server();
 }
 
 /* Somebody unknown, who takes what everybody may have, has no place for ever. */
@@ -272,7 +272,7 @@ static void test_places_for_those_who_are_known(void **state)
         (void)close(known[i]);
         (void)close(unknown[i]);
     }
-    stop();
+    stop_server();
 }
 
 int main(void)
