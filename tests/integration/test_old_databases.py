@@ -7,6 +7,7 @@ import pytest
 
 import harness
 import old_databases
+import vendor
 
 
 def assert_includes(now, then, where):
@@ -28,7 +29,7 @@ def opened_database(request, tmp_path, broker):
     """(the broker that opened it, what was said then)."""
     path = tmp_path / "old.db"
     then = old_databases.unpack(request.param, path)
-    return broker(options={**old_databases.OPTIONS, "db_path": path}), then
+    return broker(options=old_databases.options(path), config=old_databases.CONFIG), then
 
 
 def newest_schema():
@@ -75,6 +76,15 @@ def test_goes_on(opened):
         notice = member.wait_notice("2")
         member.run_upgrade(notice)
         admin.wait_status(notice["task"], "succeeded")
+
+
+def test_a_secret_still_opens_the_door(opened):
+    ota, then = opened
+    if "key" not in then:
+        pytest.skip("secrets came later")
+    connect = {secret: vendor.connect(ota, "secret", secret, product="q").connect_code
+               for secret in (vendor.KEY, vendor.OTHER_KEY)}
+    assert connect[vendor.KEY] == 0 and connect[vendor.OTHER_KEY] != 0
 
 
 def test_a_downgrade_is_refused_with_a_sentence(opened):
