@@ -18,6 +18,12 @@
 #define OTA_INBAND_SLICE_LOOKS    256
 #define OTA_INBAND_EVERY_MS       4
 
+/* What a device is sent in its turn, before the next one's: a block of the largest kind, or as much
+ * in smaller ones, which cost no less than OTA_INBAND_LEAST, as each is a message. What is sent too
+ * much counts in its next turn. */
+#define OTA_INBAND_SHARE OTA_BLOCK_LENGTH_MAX
+#define OTA_INBAND_LEAST 4096
+
 /* So much of its rate a device may be sent at once: Mosquitto 2.0 ticks every 100 ms where nothing
  * happens. */
 #define OTA_INBAND_BURST_MS   250
@@ -59,6 +65,7 @@ struct asker {
     uint32_t device;          /* its id */
     uint32_t asked;           /* see ota_rate_take */
     struct budget budget;
+    int64_t share;      /* of its turn, in bytes; not above 0: it has to wait for the next one */
     int64_t idle_since; /* monotonic ms */
     bool waits;
     /* The request, while it waits. */
@@ -166,6 +173,12 @@ static void start_waiting(struct ota_inband *inband, struct asker *asker)
         TAILQ_REMOVE(&inband->idle, asker, entry);
         TAILQ_INSERT_TAIL(&inband->waiting, asker, entry);
     }
+}
+
+static void let_others(struct ota_inband *inband, struct asker *asker)
+{
+    TAILQ_REMOVE(&inband->waiting, asker, entry);
+    TAILQ_INSERT_TAIL(&inband->waiting, asker, entry);
 }
 
 /* Who owes nothing any more is as good as new. */
@@ -377,7 +390,9 @@ static bool publish(const struct ota_inband *inband, const struct asker *asker,
 static void pay(struct ota_inband *inband, struct asker *asker, int64_t len)
 {
     asker->budget.credit -= len * 1000;
+    asker->share -= len > OTA_INBAND_LEAST ? len : OTA_INBAND_LEAST;
     inband->budget.credit -= len * 1000;
+    inband->messages--;
     inband->stats.messages++;
     inband->stats.bytes += (uint64_t)len;
     asker->offset += len;
@@ -400,10 +415,33 @@ static bool send_block(struct ota_inband *inband, struct asker *asker,
     return true;
 }
 
+static bool may_send(const struct ota_inband *inband)
+{
+    return inband->messages > 0 && inband->budget.credit > 0;
+}
+
+/* What the asker may have now. It stays the first until it had all of its share: else whoever asks
+ * for large blocks would get more, where a tick may send less than a share. */
+static bool send_share(struct ota_inband *inband, struct asker *asker,
+                       const struct ota_device *device, const struct ota_image *image)
+{
+    asker->share += asker->share > 0 ? 0 : OTA_INBAND_SHARE;
+    while (asker->waits && asker->share > 0 && asker->budget.credit > 0 && may_send(inband)) {
+        if (!send_block(inband, asker, device, image)) {
+            return false;
+        }
+    }
+    if (asker->waits && (asker->share <= 0 || asker->budget.credit <= 0)) {
+        let_others(inband, asker);
+    }
+    return true;
+}
+
 static void give_up(struct ota_inband *inband, struct asker *asker, struct ota_device *device)
 {
     const struct ota_block_ask ask = {.task = asker->task, .offset = asker->offset};
     stop_waiting(inband, asker);
+    inband->messages--;
     refuse(inband, asker->client, device, &ask, OTA_BLOCK_LATER);
 }
 
@@ -411,15 +449,15 @@ static void give_up(struct ota_inband *inband, struct asker *asker, struct ota_d
 static bool take_turn(struct ota_inband *inband)
 {
     struct asker *asker = TAILQ_FIRST(&inband->waiting);
-    TAILQ_REMOVE(&inband->waiting, asker, entry);
-    TAILQ_INSERT_TAIL(&inband->waiting, asker, entry);
     struct ota_device *device = device_of(inband, asker);
     if (device == NULL) {
         stop_waiting(inband, asker);
+        inband->messages--;
         return true;
     }
     earn_own(inband, asker);
     if (asker->budget.credit <= 0) {
+        let_others(inband, asker);
         return false;
     }
     const struct ota_firmware_row *row = &device->task->firmware->row;
@@ -427,9 +465,10 @@ static bool take_turn(struct ota_inband *inband)
     struct ota_image *image = NULL;
     enum ota_err err = ota_image_poll_take(&inband->poll, row->image, row->size, now, &image);
     if (err == OTA_AGAIN) {
+        let_others(inband, asker);
         return false;
     }
-    bool sent = err == OTA_OK && send_block(inband, asker, device, image);
+    bool sent = err == OTA_OK && send_share(inband, asker, device, image);
     if (err == OTA_OK) {
         ota_images_drop(inband->config.images, image, now);
     }
@@ -456,11 +495,9 @@ void ota_inband_tick(struct ota_inband *inband)
     forget_idle(inband);
     earn_shared(inband);
     uint32_t in_vain = 0; /* in a row */
-    while (inband->messages > 0 && inband->budget.credit > 0 && in_vain < inband->stats.waiting &&
+    while (may_send(inband) && in_vain < inband->stats.waiting &&
            in_vain < OTA_INBAND_SLICE_LOOKS) {
-        bool moved = take_turn(inband);
-        inband->messages -= moved;
-        in_vain = moved ? 0 : in_vain + 1;
+        in_vain = take_turn(inband) ? 0 : in_vain + 1;
     }
     if (inband->stats.waiting > 0) {
         wait(inband, in_vain == 0);

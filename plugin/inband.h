@@ -2,7 +2,8 @@
 /*
  * Owns: in-band downloads (device-protocol.md "Download", 2): which device has asked for which
  *       blocks, and how fast they go out: so many bytes a second to each and to all, device by
- *       device in turn, a little a tick. One request of a device waits at a time.
+ *       device in turn, as many bytes to each, a little a tick. One request of a device waits at a
+ *       time.
  * Thread: the broker's. Images are loaded by the download server's thread and shared with it.
  * Frees: ota_inband_free.
  */

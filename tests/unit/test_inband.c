@@ -666,16 +666,48 @@ static void test_every_device_has_its_turn(void **state)
     for (int i = 0; i < 3; i++) {
         tick(house, 100);
     }
-    for (size_t i = 0; i < CROWD; i++) { /* nobody is sent a second block before all have one */
-        int number = atoi(fake_broker_message(i)->client_id + 1);
-        assert_false(seen[number]);
-        seen[number] = true;
-    }
     for (int i = 0; i < 10; i++) {
         tick(house, 100);
     }
+    for (size_t i = 0; i < CROWD; i++) { /* both of its blocks are its share of a turn */
+        int number = atoi(fake_broker_message(2 * i)->client_id + 1);
+        assert_false(seen[number]);
+        seen[number] = true;
+    }
     assert_int_equal(blocks(), 2 * CROWD);
     assert_int_equal(ota_inband_stats(house->inband)->waiting, 0);
+}
+
+/* Where all that there is to have is less than they want, each gets as much, however it asks. */
+static void test_who_asks_for_large_blocks_gets_no_more(void **state)
+{
+    static const int lengths[] = {65536, 4096, 10000};
+    struct house *house = *state;
+    int64_t got[3] = {0};
+    open_inband(house, INT64_C(100) * RATE, RATE);
+    crowd_asks(house, 16);
+    for (int i = 0; i < 10; i++) {
+        tick(house, 100);
+    }
+    assert_int_equal(ota_inband_stats(house->inband)->waiting, 0);
+    for (int at = 0; at < 10000; at += 20) {
+        fake_broker_clear_messages();
+        for (size_t i = 0; i < 3; i++) {
+            const struct ota_block_ask block = {
+                .task = house->devices[i]->task->id, .length = lengths[i], .count = 16};
+            ota_inband_ask(house->inband, &house->clients[i], house->devices[i], &block, 0);
+        }
+        tick(house, 20);
+        for (size_t i = 0; i < fake_broker_message_count(); i++) {
+            const struct fake_message *message = fake_broker_message(i);
+            if (is_block(message)) {
+                got[atoi(message->client_id + 1)] += (int64_t)message->len;
+            }
+        }
+    }
+    for (size_t i = 0; i < 3; i++) {
+        assert_in_range(got[i], 3 * RATE, 4 * RATE);
+    }
 }
 
 /* With no place left, those that rest make room, and those that wait don't. */
@@ -755,6 +787,7 @@ int main(void)
         TEST(test_a_tick_sends_little),
         TEST(test_a_tick_sends_few),
         TEST(test_every_device_has_its_turn),
+        TEST(test_who_asks_for_large_blocks_gets_no_more),
         TEST(test_too_many_devices),
         TEST(test_who_rests_is_forgotten),
     };
