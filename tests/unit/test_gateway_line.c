@@ -388,6 +388,48 @@ static void test_line_after_a_restart(void **state)
     assert_int_equal(told(gate), 1);
 }
 
+/* Who had a connection of its own isn't known any more: the others wait until it is back. */
+static void test_own_connection_after_a_restart(void **state)
+{
+    struct gate *gate = *state;
+    struct mosquitto own = {.id = "d3", .username = "door/d3"};
+    assert_true(gate_subscribe(gate, &own, "$ota/update/door/d3"));
+    (void)fixture_plain_task(&gate->desk->fix, gate->devices[2]);
+    run(gate, 4000);
+    assert_int_equal(gate_status(gate->devices[2]), OTA_MESSAGE_SENT);
+    gate_restart(gate, true);
+    fake_broker_clear_messages();
+    gate_bring_up(gate, "d1");
+    (void)fixture_plain_task(&gate->desk->fix, gate->devices[0]);
+    run(gate, 4000);
+    assert_wait(gate, "d1", "gateway");
+    assert_explained(gate, "d1", "gateway", "d3");
+    assert_true(gate_subscribe(gate, &own, "$ota/update/door/d3"));
+    run(gate, 4000);
+    assert_int_equal(gate_status(gate->devices[0]), OTA_MESSAGE_SENT);
+    assert_int_equal(gate_notices("d1"), 1);
+    assert_int_equal(gate_notices("d3"), 1); /* again, on its new connection */
+    assert_string_equal(fake_broker_last_on("$ota/update/door/d3")->client_id, "d3");
+}
+
+/* One that doesn't come back keeps them no longer than its attempt lives. */
+static void test_own_connection_gone_with_a_restart(void **state)
+{
+    struct gate *gate = *state;
+    struct mosquitto own = {.id = "d3", .username = "door/d3"};
+    assert_true(gate_subscribe(gate, &own, "$ota/update/door/d3"));
+    (void)fixture_plain_task(&gate->desk->fix, gate->devices[2]);
+    run(gate, 4000);
+    gate_restart(gate, true);
+    gate_bring_up(gate, "d1");
+    (void)fixture_plain_task(&gate->desk->fix, gate->devices[0]);
+    run(gate, FIX_TIMEOUT - 10000);
+    assert_int_equal(gate_status(gate->devices[0]), OTA_WAITING);
+    run(gate, 10000);
+    assert_null(gate->devices[2]->task);
+    assert_int_equal(gate_status(gate->devices[0]), OTA_MESSAGE_SENT);
+}
+
 /* --- in batches
  * -------------------------------------------------------------------------------------- */
 
@@ -495,6 +537,8 @@ int main(void)
         TEST(announced_in_a_laboratory),
         TEST(the_gateway_comes_back),
         TEST(line_after_a_restart),
+        TEST(own_connection_after_a_restart),
+        TEST(own_connection_gone_with_a_restart),
         TEST(places_of_a_batch),
         TEST(pace_of_a_batch),
         TEST(batch_that_is_not_committed),
