@@ -16,7 +16,8 @@
 #include "vendor_login.h"
 
 #define OTA_AUTH_LOG_MS 1000
-#define OTA_KICKS       16 /* a tick */
+#define OTA_KICKS       16   /* a tick, and so are these */
+#define OTA_LOOKS       4096 /* and a bucket more */
 
 struct ota_device_auth {
     struct ota_core *core;
@@ -26,6 +27,7 @@ struct ota_device_auth {
     struct ota_device_auth_counts counts;
     struct ota_secrets secrets;
     bool only;
+    size_t looked_at;  /* proofs' bucket that is looked at next for devices that are gone */
     int64_t logged_at; /* monotonic ms; 0: never */
 };
 
@@ -54,6 +56,7 @@ enum ota_err ota_device_auth_start(struct ota_core *core,
     ota_proofs_init(&made->proofs);
     made->core = core;
     made->only = config->only;
+    made->looked_at = OTA_PROOFS_BUCKETS;
     made->throttle = ota_throttle_new();
     enum ota_err err = made->throttle != NULL
                            ? ota_secrets_open(core, config->keyfile, &made->secrets, error)
@@ -380,18 +383,44 @@ void ota_device_auth_revoke(struct ota_device_auth *auth, int64_t device_id)
     }
 }
 
-/* Not in the callback in which it was taken back: that may be the client's own. */
-void ota_device_auth_tick(struct ota_device_auth *auth)
+void ota_device_auth_revoke_gone(struct ota_device_auth *auth)
 {
-    const struct mosquitto *client = NULL;
-    for (int i = 0; auth != NULL && i < OTA_KICKS; i++) {
-        client = ota_proofs_next_taken_back(&auth->proofs);
+    if (auth != NULL) {
+        auth->looked_at = 0; /* also where it is at it: what it has looked at has changed */
+        ota_core_wake(auth->core, 0);
+    }
+}
+
+static bool find_gone(struct ota_device_auth *auth)
+{
+    size_t looks = 0;
+    while (looks < OTA_LOOKS && auth->looked_at < OTA_PROOFS_BUCKETS) {
+        looks += ota_proofs_take_back_gone(&auth->proofs, auth->looked_at++, &auth->core->fleet);
+    }
+    return auth->looked_at < OTA_PROOFS_BUCKETS;
+}
+
+/* Not in the callback in which it was taken back: that may be the client's own. */
+static bool kick_some(struct ota_device_auth *auth)
+{
+    for (int i = 0; i < OTA_KICKS; i++) {
+        const struct mosquitto *client = ota_proofs_next_taken_back(&auth->proofs);
         if (client == NULL) {
-            return;
+            return false;
         }
         ota_broker_kick(client);
     }
-    if (auth != NULL) {
+    return true;
+}
+
+void ota_device_auth_tick(struct ota_device_auth *auth)
+{
+    if (auth == NULL) {
+        return;
+    }
+    bool more = find_gone(auth);
+    more = kick_some(auth) || more;
+    if (more) {
         ota_core_wake(auth->core, 0);
     }
 }

@@ -87,6 +87,9 @@ OTA_CHECKED enum ota_err ota_device_auth_set(struct ota_device_auth *auth,
 /* After the transaction: the secret is another, or none, or the device is gone. Who logged in with
  * it is nobody from now on, and is disconnected at the next tick. */
 void ota_device_auth_revoke(struct ota_device_auth *auth, int64_t device_id);
+/* The same after many devices went at once, with their product: whose they are is found in the next
+ * ticks. */
+void ota_device_auth_revoke_gone(struct ota_device_auth *auth);
 void ota_device_auth_tick(struct ota_device_auth *auth);
 
 const struct ota_device_auth_counts *ota_device_auth_counts(const struct ota_device_auth *auth);

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "fleet.h"
+
 static uint64_t hash_client(const struct ota_proofs *proofs, const struct mosquitto *client)
 {
     return ota_hash(&proofs->key, (uint64_t)(uintptr_t)client, "", 0);
@@ -83,6 +85,15 @@ void ota_proofs_remove(struct ota_proofs *proofs, const struct mosquitto *client
     free(proof);
 }
 
+static void take_back(struct ota_proofs *proofs, struct ota_proof *proof)
+{
+    LIST_REMOVE(proof, of_device);
+    proof->device_id = 0;
+    if (proof->seen) {
+        TAILQ_INSERT_TAIL(&proofs->taken_back, proof, taken_back);
+    }
+}
+
 void ota_proofs_take_back(struct ota_proofs *proofs, uint32_t device_id)
 {
     struct ota_proof *next;
@@ -90,13 +101,24 @@ void ota_proofs_take_back(struct ota_proofs *proofs, uint32_t device_id)
     for (; proof != NULL; proof = next) {
         next = LIST_NEXT(proof, of_device);
         if (proof->device_id == device_id) {
-            LIST_REMOVE(proof, of_device);
-            proof->device_id = 0;
-            if (proof->seen) {
-                TAILQ_INSERT_TAIL(&proofs->taken_back, proof, taken_back);
-            }
+            take_back(proofs, proof);
         }
     }
+}
+
+size_t ota_proofs_take_back_gone(struct ota_proofs *proofs, size_t bucket,
+                                 const struct ota_fleet *fleet)
+{
+    struct ota_proof *next;
+    struct ota_proof *proof = LIST_FIRST(&proofs->devices[bucket]);
+    size_t count = 0;
+    for (; proof != NULL; proof = next, count++) {
+        next = LIST_NEXT(proof, of_device);
+        if (ota_fleet_device_by_id(fleet, proof->device_id) == NULL) {
+            take_back(proofs, proof);
+        }
+    }
+    return count;
 }
 
 void ota_proofs_see(struct ota_proofs *proofs, const struct mosquitto *client)

@@ -17,6 +17,7 @@
 #define OTA_PROOFS_BUCKETS 1024
 
 struct mosquitto;
+struct ota_fleet;
 
 struct ota_proof {
     const struct mosquitto *client;
@@ -53,6 +54,10 @@ void ota_proofs_see(struct ota_proofs *proofs, const struct mosquitto *client);
 /* Whoever proved to be the device isn't it any more; ota_proofs_next_taken_back tells them, once
  * they were seen: before that the connection may have ended in its handshake, without a word. */
 void ota_proofs_take_back(struct ota_proofs *proofs, uint32_t device_id);
+/* The same of all in this bucket who proved to be a device that isn't there any more; how many it
+ * looked at. */
+size_t ota_proofs_take_back_gone(struct ota_proofs *proofs, size_t bucket,
+                                 const struct ota_fleet *fleet);
 /* Each is told once; NULL: no more. */
 const struct mosquitto *ota_proofs_next_taken_back(struct ota_proofs *proofs);
 

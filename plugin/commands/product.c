@@ -72,8 +72,10 @@ enum ota_err ota_cmd_update_product(struct ota_call *call)
 
 static void run_doomed(struct ota_core *core, struct ota_effect *effect)
 {
+    const struct ota_surroundings *around = effect->other;
     ota_fleet_doom_product(&core->fleet, effect->item);
-    ota_dispatch_purge_soon(effect->other);
+    ota_dispatch_purge_soon(around->dispatch);
+    ota_device_auth_revoke_gone(around->device_auth);
 }
 
 static enum ota_err check_deletable(struct ota_call *call, const struct ota_product *product)
@@ -117,7 +119,7 @@ enum ota_err ota_cmd_delete_product(struct ota_call *call)
         return ota_error_no_memory(&call->error);
     }
     effect->item = product;
-    effect->other = call->around->dispatch;
+    effect->other = call->around;
     return OTA_OK;
 }
 

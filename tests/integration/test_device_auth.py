@@ -188,7 +188,11 @@ def test_a_deleted_device_takes_its_secret_with_it(stage):
     device.release()
     admin.call("createDevice", product="lamp", device="d1")
     assert vendor.connect(broker, "d1", vendor.KEY).connect_code == REFUSED
+    other = vendor.connect(broker, "d2", vendor.OTHER_KEY)
+    other.report_version("1")
     admin.call("deleteProduct", product="lamp", force=True)
+    other.wait_for(lambda: other.connect_code == REFUSED, what="refusal")
+    other.release()
     assert vendor.connect(broker, "d2", vendor.OTHER_KEY).connect_code == REFUSED
 
 

@@ -307,6 +307,49 @@ static void test_deleted_product(void **state)
     assert_false(fake_broker_logged("put off"));
 }
 
+/* Their connections end, a few a tick; those of others don't. */
+static void test_deleted_product_ends_connections(void **state)
+{
+    enum { CROWD = 100 };
+    static struct mosquitto clients[CROWD];
+    struct desk *desk = *state;
+    struct mosquitto stays = {.id = "doord1"};
+    const struct mosquitto *last = NULL;
+    int kicks = 0;
+    int ticks = 0;
+    char name[24];
+    desk_good(desk, "\"command\":\"createProduct\",\"product\":\"lamp\"");
+    for (int i = 0; i < CROWD; i++) {
+        char command[160];
+        (void)snprintf(command, sizeof command,
+                       "\"command\":\"createDevice\",\"product\":\"lamp\",\"device\":\"l%d\"", i);
+        desk_good(desk, command);
+        (void)snprintf(command, sizeof command,
+                       "\"command\":\"setDeviceSecret\",\"product\":\"lamp\",\"device\":\"l%d\","
+                       "\"secret\":\"" SECRET "\"",
+                       i);
+        desk_good(desk, command);
+        clients[i] = (struct mosquitto){.id = "lamp"};
+        (void)snprintf(name, sizeof name, "lampl%d", i);
+        assert_int_equal(login(desk, &clients[i], name, NEVER), OTA_AUTH_PROVED);
+    }
+    assert_int_equal(login(desk, &stays, "doord1", NEVER), OTA_AUTH_PROVED);
+    desk_good(desk, "\"command\":\"deleteProduct\",\"product\":\"lamp\",\"force\":true");
+    check_is(desk, &clients[7], NULL);
+    for (; kicks < CROWD && ticks < 1000; ticks++) {
+        int before = kicks;
+        ota_device_auth_tick(auth_of(desk));
+        kicks = fake_broker_kicks(&last);
+        assert_in_range(kicks - before, 0, 16);
+    }
+    assert_int_equal(kicks, CROWD);
+    for (int i = 0; i < 1000; i++) {
+        ota_device_auth_tick(auth_of(desk));
+    }
+    assert_int_equal(fake_broker_kicks(&last), CROWD);
+    check_is(desk, &stays, desk->fix.device);
+}
+
 /* What is shown once isn't stored, and asking again draws no other. */
 static void test_asked_twice(void **state)
 {
@@ -560,6 +603,7 @@ int main(void)
         TEST(test_no_secret_any_more),
         TEST(test_deleted_device),
         TEST(test_deleted_product),
+        TEST(test_deleted_product_ends_connections),
         TEST(test_asked_twice),
         TEST(test_psk),
         TEST(test_login_after_psk),
