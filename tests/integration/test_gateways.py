@@ -256,3 +256,72 @@ def test_by_otactl(ota, bound):
     assert "gateway" in table.splitlines()[0] and table.count("g1") == 3
     entry = bound.call("listAudit", action="bindDevice", limit=1)["entries"][0]
     assert entry["target"] == "p/d2 gateway gate/g1"
+
+
+# -- blocks -----------------------------------------------------------------------------------------
+
+
+def test_a_gateway_asks_for_blocks(ota, bound):
+    """Of the device that it upgrades, over its own connection; and for no other's."""
+    content = bytes(range(256)) * 40
+    bound.add_firmware("p", "0.0.9", content)
+    gateway = Gateway(ota)
+    gateway.bring_up(*NAMES)
+    task = bound.call("upgradeDevice", product="p", device="d2", version="0.0.9")["task"]["task"]
+    gateway.wait_for(gateway.notices, what="notice")
+
+    def ask(name, offset):
+        gateway.report(name, {"type": "request_block", "task": task, "offset": offset,
+                              "length": 4096, "count": 2})
+
+    got = b""
+    while len(got) < len(content):
+        since, offset = len(gateway.messages), len(got)
+        ask("d2", offset)
+        for at in range(offset, min(offset + 8192, len(content)), 4096):
+            block = gateway.wait_message(
+                lambda m, at=at: m.topic == f"$ota/block/p/d2/{task}/{at}", since=since,
+                what="block")
+            got += block.payload
+    assert got == content
+    since = len(gateway.messages)
+    ask("d1", 0)  # d1's gateway, too; but the task is d2's
+    said = json.loads(gateway.wait_message(
+        lambda m: m.topic == "$ota/update/p/d1" and b"request_block_rsp" in m.payload,
+        since=since, what="refusal").payload)
+    assert (said["result_code"], said["task"]) == (3, task)
+    bound.call("unbindDevice", **bond("d2"))
+    since = len(gateway.messages)
+    ask("d2", 0)
+    round_trip(gateway)
+    assert not [m for m in gateway.messages[since:] if m.topic.startswith("$ota/block")]
+    assert bound.call("getInfo")["blocks"]["waiting"] == 0
+
+
+def test_what_a_gateway_asked_for_goes_with_it(broker):
+    """Where its connection ends, or it says that the device is offline, nothing waits any more."""
+    one = broker(options={"block_rate": 20_000})
+    admin = one.admin()
+    admin.call("createProduct", product="p")
+    admin.add_firmware("p", NEW, bytes(300_000))
+    admin.call("createProduct", product="gate")
+    admin.call("createDevice", product="gate", device="g1")
+    admin.call("createDevice", product="p", device="d1")
+    admin.call("bindDevice", **bond("d1"))
+    gateway = Gateway(one)
+    gateway.bring_up("d1")
+    task = admin.call("upgradeDevice", product="p", device="d1", version=NEW)["task"]["task"]
+    gateway.wait_for(gateway.notices, what="notice")
+    for end in ("offline", "gone"):
+        gateway.report("d1", {"type": "request_block", "task": task, "offset": 0,
+                              "length": 2000, "count": 32})
+        gateway.wait_message(lambda m: m.topic.startswith("$ota/block/p/d1/"), what="block")
+        assert admin.call("getInfo")["blocks"]["waiting"] == 1
+        if end == "offline":
+            assert gateway.ask("offline", "d1") == {"d1": 0}
+        else:
+            gateway.drop()
+        wait_until(lambda: admin.call("getInfo")["blocks"]["waiting"] == 0, "it waits on")
+        gateway.messages.clear()
+        if end == "offline":
+            gateway.bring_up("d1")
