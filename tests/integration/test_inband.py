@@ -134,11 +134,17 @@ class Deaf(Packets):
         self.heard.append((body[2:at].decode(), body[at + (2 if first & 6 else 0) :]))
 
 
-def interrupted(ota):
-    """The session of p/d, whose connection broke while blocks were on their way."""
+def interrupted(ota, speaker="p/d"):
+    """The session of p/d, or of its gateway, whose connection broke while blocks were on their
+    way."""
     fetcher = Fetcher(ota)
     fetcher.device.disconnect()
-    one = Deaf(ota.port, "session", "p/d", v5=False, clean=False)
+    if speaker != "p/d":
+        fetcher.admin.call("createProduct", product="gate")
+        fetcher.admin.call("createDevice", product="gate", device="g1")
+        fetcher.admin.call("bindDevice", product="p", device="d", gatewayProduct="gate",
+                           gateway="g1")
+    one = Deaf(ota.port, "session", speaker, v5=False, clean=False)
     one.publish("$ota/report/p/d", ask(fetcher, 32))
     one.wait_heard(f"$ota/block/p/d/{fetcher.task}/0")
     one.settle()
@@ -165,10 +171,11 @@ def test_what_was_on_its_way_goes_to_nobody_else(ota):
     other.close()
 
 
-def test_a_session_that_comes_back_hears_the_rest(ota):
+@pytest.mark.parametrize("speaker", ["p/d", "gate/g1"])
+def test_a_session_that_comes_back_hears_the_rest(ota, speaker):
     """And then more: none of them keeps its place among the messages in flight."""
-    fetcher = interrupted(ota)
-    again = Packets(ota.port, "session", "p/d", v5=False, clean=False)
+    fetcher = interrupted(ota, speaker)
+    again = Packets(ota.port, "session", speaker, v5=False, clean=False)
     last = f"$ota/block/p/d/{fetcher.task}/31000"
     again.wait_heard(last)
     for number in range(3):
