@@ -135,6 +135,7 @@ static bool is_allowed_scan(const char *detail, const char *sql)
         {"SCAN product_version", NULL}, /* at start */
         {"SCAN product USING COVERING INDEX product_doomed", NULL},
         {"SCAN image USING INDEX image_dead", NULL},
+        {"SCAN image USING COVERING INDEX image_dead", NULL}, /* in SQLite 3.53 */
         {"SCAN task USING INDEX task_unfinished", "SELECT id, product_id, device_id"},
         {"SCAN chain", NULL},
         {"SCAN c", "WITH RECURSIVE chain"},
