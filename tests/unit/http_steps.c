@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -22,6 +23,7 @@ struct fixture world;
 int set_up_group(void **state)
 {
     (void)state;
+    (void)signal(SIGPIPE, SIG_DFL); /* a server thread that lets it through kills the test */
     fixture_open(&world);
     return 0;
 }
@@ -118,6 +120,16 @@ void expect_refused(struct client_reply *reply, int status)
     assert_int_equal(client_header_count(reply), 2); /* and Date */
     assert_true(reply->head_len < 1000);
     client_reply_free(reply);
+}
+
+void expect_forbidden(int fd, const struct ota_claim *claim)
+{
+    char path[OTA_PATH_MAX];
+    ota_download_path(claim, path);
+    struct client_reply reply = exchange(fd, "GET", path, "Range: bytes=0-100\r\n");
+    expect_refused(&reply, 403);
+    reply = exchange(fd, "HEAD", path, "");
+    expect_refused(&reply, 403);
 }
 
 void expect_body(struct client_reply *reply, const struct fixture_firmware *firmware, int64_t first,

@@ -22,6 +22,7 @@ int set_up_group(void **state);
 int tear_down_group(void **state);
 int set_up(void **state);
 int tear_down(void **state);
+#define HTTP_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 void sleep_ms(int ms);
 
@@ -41,6 +42,9 @@ void expect_described(const struct client_reply *reply, const char *sha256, int6
 
 /* An empty answer on a connection that stays: what a device understands. */
 void expect_refused(struct client_reply *reply, int status);
+
+/* The path of the claim is refused, however it is asked for. */
+void expect_forbidden(int fd, const struct ota_claim *claim);
 
 void expect_body(struct client_reply *reply, const struct fixture_firmware *firmware, int64_t first,
                  int64_t length);

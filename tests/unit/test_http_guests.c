@@ -9,7 +9,6 @@
 #include <cmocka.h>
 
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -440,28 +439,25 @@ static void test_scarcity_is_told_once_a_minute(void **state)
     assert_int_equal(fake_broker_log_count(), 2); /* nothing new */
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_slow_head),
-        TEST(test_slow_head_of_a_later_request),
-        TEST(test_idle),
-        TEST(test_waiting_for_an_image),
-        TEST(test_slow_reader_stays),
-        TEST(test_slower_reader_is_cut),
-        TEST(test_stalled_at_the_end_is_cut),
-        TEST(test_pauses_are_not_slow),
-        TEST(test_a_leap_of_the_clock_cuts_nobody),
-        TEST(test_idle_flood),
-        TEST(test_newcomers_replace_the_weak),
-        TEST(test_fair_downloads_are_never_dropped),
-        TEST(test_the_end_of_an_answer_is_no_pause),
-        TEST(test_one_address_leaves_room),
-        TEST(test_a_large_share_replaces_its_own),
-        TEST(test_scarcity_is_told_once_a_minute),
+        HTTP_TEST(test_slow_head),
+        HTTP_TEST(test_slow_head_of_a_later_request),
+        HTTP_TEST(test_idle),
+        HTTP_TEST(test_waiting_for_an_image),
+        HTTP_TEST(test_slow_reader_stays),
+        HTTP_TEST(test_slower_reader_is_cut),
+        HTTP_TEST(test_stalled_at_the_end_is_cut),
+        HTTP_TEST(test_pauses_are_not_slow),
+        HTTP_TEST(test_a_leap_of_the_clock_cuts_nobody),
+        HTTP_TEST(test_idle_flood),
+        HTTP_TEST(test_newcomers_replace_the_weak),
+        HTTP_TEST(test_fair_downloads_are_never_dropped),
+        HTTP_TEST(test_the_end_of_an_answer_is_no_pause),
+        HTTP_TEST(test_one_address_leaves_room),
+        HTTP_TEST(test_a_large_share_replaces_its_own),
+        HTTP_TEST(test_scarcity_is_told_once_a_minute),
     };
-    (void)signal(SIGPIPE, SIG_DFL); /* a server thread that lets it through kills the test */
     return cmocka_run_group_tests(tests, set_up_group, tear_down_group);
 }
