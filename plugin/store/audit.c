@@ -37,11 +37,7 @@ enum ota_err ota_audit_insert(struct ota_store *store, struct ota_audit_row *row
     ota_bind_text(&query, ":target", row->target);
     ota_bind_text(&query, ":code", row->code);
     ota_bind_int(&query, ":count", row->count);
-    enum ota_err err = ota_query_write(&query);
-    if (err == OTA_OK) {
-        row->id = sqlite3_last_insert_rowid(store->conn.db);
-    }
-    return err;
+    return ota_query_insert(&query, &row->id);
 }
 
 enum ota_err ota_audit_set_count(struct ota_store *store, int64_t id, int64_t count,
@@ -102,27 +98,9 @@ enum ota_err ota_audit_list(struct ota_store *store, const struct ota_audit_filt
     return err;
 }
 
-static enum ota_err any_older(struct ota_store *store, int64_t before, bool *any,
-                              struct ota_error *error)
-{
-    struct ota_query query;
-    begin(&query, store, LEFT, error);
-    ota_bind_int(&query, ":before", before);
-    bool found = ota_query_row(&query) && ota_next_int(&query) != 0;
-    enum ota_err err = ota_query_end(&query);
-    if (err == OTA_OK) {
-        *any = found;
-    }
-    return err;
-}
-
 enum ota_err ota_audit_purge(struct ota_store *store, int64_t before, int rows, bool *left,
                              struct ota_error *error)
 {
-    struct ota_query query;
-    begin(&query, store, PURGE, error);
-    ota_bind_int(&query, ":before", before);
-    ota_bind_int(&query, ":rows", rows);
-    enum ota_err err = ota_query_write(&query);
-    return err == OTA_OK ? any_older(store, before, left, error) : err;
+    static const struct ota_purge_older purge = {OTA_TABLE_AUDIT, PURGE, LEFT};
+    return ota_purge_older(store, &purge, before, rows, left, error);
 }

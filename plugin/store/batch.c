@@ -149,11 +149,7 @@ static enum ota_err insert_row(struct ota_store *store, struct ota_batch_row *ro
     ota_bind_id(&query, ":start_at", row->start_at);
     ota_bind_int(&query, ":created_at", row->created_at);
     bind_changes(&query, row);
-    enum ota_err err = ota_query_write(&query);
-    if (err == OTA_OK) {
-        row->id = sqlite3_last_insert_rowid(store->conn.db);
-    }
-    return err;
+    return ota_query_insert(&query, &row->id);
 }
 
 static void bind_place(struct ota_query *query, const struct ota_stage *stage)
@@ -396,14 +392,6 @@ enum ota_err ota_batch_unname_device(struct ota_store *store, int64_t device_id,
     return ota_purge_some(store, OTA_TABLE_BATCH, UNNAME_DEVICE, device_id, budget, error);
 }
 
-static enum ota_err first_of(struct ota_store *store, int64_t product_id, int64_t *id,
-                             struct ota_error *error)
-{
-    *id = 0;
-    enum ota_err err = ota_read_id(store, OTA_TABLE_BATCH, FIRST_OF_PRODUCT, product_id, id, error);
-    return err == OTA_NOT_FOUND ? OTA_OK : err;
-}
-
 /* The row itself goes last, when the budget has outlived all that refers to it. */
 static enum ota_err purge_one(struct ota_store *store, int64_t id, int *budget,
                               struct ota_error *error)
@@ -423,13 +411,6 @@ static enum ota_err purge_one(struct ota_store *store, int64_t id, int *budget,
 enum ota_err ota_batch_purge(struct ota_store *store, int64_t product_id, int *budget,
                              struct ota_error *error)
 {
-    int64_t id = 0;
-    enum ota_err err = first_of(store, product_id, &id, error);
-    while (err == OTA_OK && id != 0 && *budget > 0) {
-        err = purge_one(store, id, budget, error);
-        if (err == OTA_OK) {
-            err = first_of(store, product_id, &id, error);
-        }
-    }
-    return err;
+    static const struct ota_purge purge = {OTA_TABLE_BATCH, FIRST_OF_PRODUCT, purge_one};
+    return ota_purge_each(store, &purge, product_id, budget, NULL, error);
 }

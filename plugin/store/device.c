@@ -68,7 +68,7 @@ static const char *const statements[] = {
                        "LIMIT :rows)",
     [UNBIND] = "UPDATE device SET gateway_id = NULL WHERE id IN "
                "(SELECT id FROM device WHERE gateway_id = :id LIMIT :rows)",
-    [FIRST_OF_PRODUCT] = "SELECT id FROM device WHERE product_id = :product_id LIMIT 1",
+    [FIRST_OF_PRODUCT] = "SELECT id FROM device WHERE product_id = :id LIMIT 1",
 };
 
 const struct ota_table ota_table_device = OTA_TABLE("device", statements);
@@ -79,8 +79,9 @@ static void begin(struct ota_query *query, struct ota_store *store, int which,
     ota_query_begin(query, &store->conn, OTA_TABLE_DEVICE, which, error);
 }
 
-static void read_row(struct ota_query *query, struct ota_device_row *row)
+static void read_row(struct ota_query *query, void *data)
 {
+    struct ota_device_row *row = data;
     row->id = ota_next_int(query);
     row->product_id = ota_next_int(query);
     ota_next_text(query, row->name, sizeof row->name);
@@ -111,24 +112,13 @@ enum ota_err ota_device_insert(struct ota_store *store, struct ota_device_row *r
     ota_bind_int(&query, ":created_at", row->created_at);
     ota_bind_id(&query, ":last_task", row->last_task);
     ota_bind_id(&query, ":gateway_id", row->gateway_id);
-    enum ota_err err = ota_query_write(&query);
-    if (err == OTA_OK) {
-        row->id = sqlite3_last_insert_rowid(store->conn.db);
-    }
-    return err;
+    return ota_query_insert(&query, &row->id);
 }
 
 enum ota_err ota_device_get(struct ota_store *store, int64_t id, struct ota_device_row *row,
                             struct ota_error *error)
 {
-    struct ota_query query;
-    begin(&query, store, GET, error);
-    ota_bind_int(&query, ":id", id);
-    bool found = ota_query_row(&query);
-    if (found) {
-        read_row(&query, row);
-    }
-    return ota_query_end_found(&query, found);
+    return ota_read_row(store, OTA_TABLE_DEVICE, GET, id, read_row, row, error);
 }
 
 enum ota_err ota_device_update(struct ota_store *store, const struct ota_device_row *row,
@@ -356,26 +346,9 @@ enum ota_err ota_device_doom(struct ota_store *store, int64_t id, struct ota_err
     return err == OTA_OK ? ota_batch_unname_device(store, id, &lists, error) : err;
 }
 
-static enum ota_err first_of(struct ota_store *store, int64_t product_id, int64_t *id,
-                             struct ota_error *error)
-{
-    struct ota_query query;
-    begin(&query, store, FIRST_OF_PRODUCT, error);
-    ota_bind_int(&query, ":product_id", product_id);
-    *id = ota_query_row(&query) ? ota_next_int(&query) : 0;
-    return ota_query_end(&query);
-}
-
 enum ota_err ota_device_purge(struct ota_store *store, int64_t product_id, int *budget,
                               struct ota_error *error)
 {
-    int64_t id = 0;
-    enum ota_err err = first_of(store, product_id, &id, error);
-    while (err == OTA_OK && id != 0 && *budget > 0) {
-        err = purge_one(store, id, budget, error);
-        if (err == OTA_OK) {
-            err = first_of(store, product_id, &id, error);
-        }
-    }
-    return err;
+    static const struct ota_purge purge = {OTA_TABLE_DEVICE, FIRST_OF_PRODUCT, purge_one};
+    return ota_purge_each(store, &purge, product_id, budget, NULL, error);
 }

@@ -20,7 +20,7 @@ static const char *const statements[] = {
     [COUNT] = "SELECT count(*), coalesce(max(ord), 0) FROM firmware WHERE product_id = :product_id",
     [GET_IMAGE] = "SELECT image FROM firmware WHERE id = :id",
     [DELETE] = "DELETE FROM firmware WHERE id = :id",
-    [FIRST_OF_PRODUCT] = "SELECT id FROM firmware WHERE product_id = :product_id LIMIT 1",
+    [FIRST_OF_PRODUCT] = "SELECT id FROM firmware WHERE product_id = :id LIMIT 1",
 };
 
 const struct ota_table ota_table_firmware = OTA_TABLE("firmware", statements);
@@ -31,8 +31,9 @@ static void begin(struct ota_query *query, struct ota_store *store, int which,
     ota_query_begin(query, &store->conn, OTA_TABLE_FIRMWARE, which, error);
 }
 
-static void read_row(struct ota_query *query, struct ota_firmware_row *row)
+static void read_row(struct ota_query *query, void *data)
 {
+    struct ota_firmware_row *row = data;
     row->id = ota_next_int(query);
     row->product_id = ota_next_int(query);
     ota_next_text(query, row->version, sizeof row->version);
@@ -63,24 +64,13 @@ enum ota_err ota_firmware_insert(struct ota_store *store, struct ota_firmware_ro
     ota_bind_text(&query, ":signature", row->signature);
     ota_bind_int(&query, ":image", row->image);
     ota_bind_int(&query, ":created_at", row->created_at);
-    enum ota_err err = ota_query_write(&query);
-    if (err == OTA_OK) {
-        row->id = sqlite3_last_insert_rowid(store->conn.db);
-    }
-    return err;
+    return ota_query_insert(&query, &row->id);
 }
 
 enum ota_err ota_firmware_get(struct ota_store *store, int64_t id, struct ota_firmware_row *row,
                               struct ota_error *error)
 {
-    struct ota_query query;
-    begin(&query, store, GET, error);
-    ota_bind_int(&query, ":id", id);
-    bool found = ota_query_row(&query);
-    if (found) {
-        read_row(&query, row);
-    }
-    return ota_query_end_found(&query, found);
+    return ota_read_row(store, OTA_TABLE_FIRMWARE, GET, id, read_row, row, error);
 }
 
 enum ota_err ota_firmware_each(struct ota_store *store, int64_t product_id, int64_t before,
@@ -126,27 +116,16 @@ enum ota_err ota_firmware_delete(struct ota_store *store, int64_t id, struct ota
     return err == OTA_OK ? ota_image_doom(store, image, error) : err;
 }
 
-static enum ota_err first_of(struct ota_store *store, int64_t product_id, int64_t *id,
-                             struct ota_error *error)
+static enum ota_err purge_one(struct ota_store *store, int64_t id, int *budget,
+                              struct ota_error *error)
 {
-    struct ota_query query;
-    begin(&query, store, FIRST_OF_PRODUCT, error);
-    ota_bind_int(&query, ":product_id", product_id);
-    *id = ota_query_row(&query) ? ota_next_int(&query) : 0;
-    return ota_query_end(&query);
+    (*budget)--;
+    return ota_firmware_delete(store, id, error);
 }
 
 enum ota_err ota_firmware_purge(struct ota_store *store, int64_t product_id, int *budget,
                                 struct ota_error *error)
 {
-    int64_t id = 0;
-    enum ota_err err = first_of(store, product_id, &id, error);
-    while (err == OTA_OK && id != 0 && *budget > 0) {
-        (*budget)--;
-        err = ota_firmware_delete(store, id, error);
-        if (err == OTA_OK) {
-            err = first_of(store, product_id, &id, error);
-        }
-    }
-    return err;
+    static const struct ota_purge purge = {OTA_TABLE_FIRMWARE, FIRST_OF_PRODUCT, purge_one};
+    return ota_purge_each(store, &purge, product_id, budget, NULL, error);
 }

@@ -43,8 +43,9 @@ static void begin(struct ota_query *query, struct ota_store *store, int which,
     ota_query_begin(query, &store->conn, OTA_TABLE_PRODUCT, which, error);
 }
 
-static void read_row(struct ota_query *query, struct ota_product_row *row)
+static void read_row(struct ota_query *query, void *data)
 {
+    struct ota_product_row *row = data;
     row->id = ota_next_int(query);
     ota_next_text(query, row->name, sizeof row->name);
     ota_next_text(query, row->description, sizeof row->description);
@@ -59,11 +60,7 @@ enum ota_err ota_product_insert(struct ota_store *store, struct ota_product_row 
     ota_bind_text(&query, ":name", row->name);
     ota_bind_text(&query, ":description", row->description);
     ota_bind_int(&query, ":created_at", row->created_at);
-    enum ota_err err = ota_query_write(&query);
-    if (err == OTA_OK) {
-        row->id = sqlite3_last_insert_rowid(store->conn.db);
-    }
-    return err;
+    return ota_query_insert(&query, &row->id);
 }
 
 enum ota_err ota_product_set_description(struct ota_store *store, int64_t id,
@@ -79,14 +76,7 @@ enum ota_err ota_product_set_description(struct ota_store *store, int64_t id,
 enum ota_err ota_product_get(struct ota_store *store, int64_t id, struct ota_product_row *row,
                              struct ota_error *error)
 {
-    struct ota_query query;
-    begin(&query, store, GET, error);
-    ota_bind_int(&query, ":id", id);
-    bool found = ota_query_row(&query);
-    if (found) {
-        read_row(&query, row);
-    }
-    return ota_query_end_found(&query, found);
+    return ota_read_row(store, OTA_TABLE_PRODUCT, GET, id, read_row, row, error);
 }
 
 enum ota_err ota_product_each(struct ota_store *store, int64_t before, ota_product_fn fn,
@@ -136,24 +126,14 @@ enum ota_err ota_product_doom(struct ota_store *store, int64_t id, struct ota_er
     return ota_write_id(store, OTA_TABLE_PRODUCT, DOOM, id, error);
 }
 
-/* 0 where no product is doomed. */
-static enum ota_err find_doomed(struct ota_store *store, int64_t *id, struct ota_error *error)
-{
-    struct ota_query query;
-    begin(&query, store, DOOMED, error);
-    *id = ota_query_row(&query) ? ota_next_int(&query) : 0;
-    return ota_query_end(&query);
-}
-
 enum ota_err ota_product_doomed(struct ota_store *store, int64_t *id, struct ota_error *error)
 {
     int64_t found = 0;
-    enum ota_err err = find_doomed(store, &found, error);
+    enum ota_err err = ota_find_id(store, OTA_TABLE_PRODUCT, DOOMED, 0, &found, error);
     if (err == OTA_OK && found == 0) {
         struct ota_query query;
         begin(&query, store, INSERT_DOOMED, error);
-        err = ota_query_write(&query);
-        found = sqlite3_last_insert_rowid(store->conn.db);
+        err = ota_query_insert(&query, &found);
     }
     if (err == OTA_OK) {
         *id = found;
@@ -191,16 +171,6 @@ static enum ota_err purge_one(struct ota_store *store, int64_t id, int *budget,
 enum ota_err ota_product_purge(struct ota_store *store, int rows, bool *left,
                                struct ota_error *error)
 {
-    int64_t id = 0;
-    enum ota_err err = find_doomed(store, &id, error);
-    while (err == OTA_OK && id != 0 && rows > 0) {
-        err = purge_one(store, id, &rows, error);
-        if (err == OTA_OK) {
-            err = find_doomed(store, &id, error);
-        }
-    }
-    if (err == OTA_OK) {
-        *left = id != 0;
-    }
-    return err;
+    static const struct ota_purge purge = {OTA_TABLE_PRODUCT, DOOMED, purge_one};
+    return ota_purge_each(store, &purge, 0, &rows, left, error);
 }

@@ -366,6 +366,15 @@ enum ota_err ota_query_write(struct ota_query *query)
     return ota_query_end(query);
 }
 
+enum ota_err ota_query_insert(struct ota_query *query, int64_t *id)
+{
+    enum ota_err err = ota_query_write(query);
+    if (err == OTA_OK) {
+        *id = sqlite3_last_insert_rowid(query->conn->db);
+    }
+    return err;
+}
+
 enum ota_err ota_query_write_row(struct ota_query *query)
 {
     enum ota_err err = ota_query_write(query);
@@ -394,6 +403,35 @@ enum ota_err ota_read_id(struct ota_store *store, enum ota_table_id table, int w
     return ota_query_end_found(&query, found);
 }
 
+enum ota_err ota_find_id(struct ota_store *store, enum ota_table_id table, int which, int64_t id,
+                         int64_t *value, struct ota_error *error)
+{
+    struct ota_query query;
+    ota_query_begin(&query, &store->conn, table, which, error);
+    if (id != 0) {
+        ota_bind_int(&query, ":id", id);
+    }
+    int64_t found = ota_query_row(&query) ? ota_next_int(&query) : 0;
+    enum ota_err err = ota_query_end(&query);
+    if (err == OTA_OK) {
+        *value = found;
+    }
+    return err;
+}
+
+enum ota_err ota_read_row(struct ota_store *store, enum ota_table_id table, int which, int64_t id,
+                          ota_read_fn read, void *row, struct ota_error *error)
+{
+    struct ota_query query;
+    ota_query_begin(&query, &store->conn, table, which, error);
+    ota_bind_int(&query, ":id", id);
+    bool found = ota_query_row(&query);
+    if (found) {
+        read(&query, row);
+    }
+    return ota_query_end_found(&query, found);
+}
+
 enum ota_err ota_purge_some(struct ota_store *store, enum ota_table_id table, int which, int64_t id,
                             int *budget, struct ota_error *error)
 {
@@ -404,6 +442,44 @@ enum ota_err ota_purge_some(struct ota_store *store, enum ota_table_id table, in
     enum ota_err err = ota_query_write(&query);
     if (err == OTA_OK) {
         *budget -= sqlite3_changes(store->conn.db);
+    }
+    return err;
+}
+
+enum ota_err ota_purge_each(struct ota_store *store, const struct ota_purge *purge, int64_t owner,
+                            int *budget, bool *left, struct ota_error *error)
+{
+    int64_t id = 0;
+    enum ota_err err = ota_find_id(store, purge->table, purge->first, owner, &id, error);
+    while (err == OTA_OK && id != 0 && *budget > 0) {
+        err = purge->one(store, id, budget, error);
+        if (err == OTA_OK) {
+            err = ota_find_id(store, purge->table, purge->first, owner, &id, error);
+        }
+    }
+    if (err == OTA_OK && left != NULL) {
+        *left = id != 0;
+    }
+    return err;
+}
+
+enum ota_err ota_purge_older(struct ota_store *store, const struct ota_purge_older *purge,
+                             int64_t before, int rows, bool *left, struct ota_error *error)
+{
+    struct ota_query query;
+    ota_query_begin(&query, &store->conn, purge->table, purge->some, error);
+    ota_bind_int(&query, ":before", before);
+    ota_bind_int(&query, ":rows", rows);
+    enum ota_err err = ota_query_write(&query);
+    if (err != OTA_OK) {
+        return err;
+    }
+    ota_query_begin(&query, &store->conn, purge->table, purge->any, error);
+    ota_bind_int(&query, ":before", before);
+    bool found = ota_query_row(&query) && ota_next_int(&query) != 0;
+    err = ota_query_end(&query);
+    if (err == OTA_OK) {
+        *left = found;
     }
     return err;
 }

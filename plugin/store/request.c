@@ -70,27 +70,9 @@ enum ota_err ota_request_insert(struct ota_store *store, const char *user, const
     return ota_query_write(&query);
 }
 
-static enum ota_err any_older(struct ota_store *store, int64_t before, bool *any,
-                              struct ota_error *error)
-{
-    struct ota_query query;
-    begin(&query, store, LEFT, error);
-    ota_bind_int(&query, ":before", before);
-    bool found = ota_query_row(&query) && ota_next_int(&query) != 0;
-    enum ota_err err = ota_query_end(&query);
-    if (err == OTA_OK) {
-        *any = found;
-    }
-    return err;
-}
-
 enum ota_err ota_request_purge(struct ota_store *store, int64_t before, int rows, bool *left,
                                struct ota_error *error)
 {
-    struct ota_query query;
-    begin(&query, store, PURGE, error);
-    ota_bind_int(&query, ":before", before);
-    ota_bind_int(&query, ":rows", rows);
-    enum ota_err err = ota_query_write(&query);
-    return err == OTA_OK ? any_older(store, before, left, error) : err;
+    static const struct ota_purge_older purge = {OTA_TABLE_REQUEST, PURGE, LEFT};
+    return ota_purge_older(store, &purge, before, rows, left, error);
 }

@@ -58,12 +58,10 @@ enum ota_err ota_secret_forget(struct ota_store *store, int64_t device_id, struc
 
 enum ota_err ota_secret_any(struct ota_store *store, bool *any, struct ota_error *error)
 {
-    struct ota_query query;
-    begin(&query, store, ANY, error);
-    bool found = ota_query_row(&query);
-    enum ota_err err = ota_query_end(&query);
+    int64_t first = 0;
+    enum ota_err err = ota_find_id(store, OTA_TABLE_SECRET, ANY, 0, &first, error);
     if (err == OTA_OK) {
-        *any = found;
+        *any = first != 0;
     }
     return err;
 }

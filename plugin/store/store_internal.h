@@ -152,11 +152,10 @@ OTA_CHECKED enum ota_err ota_query_end(struct ota_query *query);
 OTA_CHECKED enum ota_err ota_query_end_found(struct ota_query *query, bool found);
 /* Runs a statement that writes, and ends. Refused outside of a transaction. */
 OTA_CHECKED enum ota_err ota_query_write(struct ota_query *query);
-/* As above; OTA_NOT_FOUND where it changed no row. */
+/* As above, of one that inserts a row: its number. */
+OTA_CHECKED enum ota_err ota_query_insert(struct ota_query *query, int64_t *id);
+/* As ota_query_write; OTA_NOT_FOUND where it changed no row. */
 OTA_CHECKED enum ota_err ota_query_write_row(struct ota_query *query);
-/* Runs a statement that does away with at most :rows = *budget rows of :id; counts *budget down. */
-OTA_CHECKED enum ota_err ota_purge_some(struct ota_store *store, enum ota_table_id table, int which,
-                                        int64_t id, int *budget, struct ota_error *error);
 /*
  * Statements without parameters but :id: one that writes, as ota_query_write_row, and one that
  * selects an integer, or nothing: OTA_NOT_FOUND. (DELETE … RETURNING would be a statement of
@@ -166,6 +165,46 @@ OTA_CHECKED enum ota_err ota_write_id(struct ota_store *store, enum ota_table_id
                                       int64_t id, struct ota_error *error);
 OTA_CHECKED enum ota_err ota_read_id(struct ota_store *store, enum ota_table_id table, int which,
                                      int64_t id, int64_t *value, struct ota_error *error);
+/* As ota_read_id; *value is 0 where there is nothing. id is 0 where the statement has no :id. */
+OTA_CHECKED enum ota_err ota_find_id(struct ota_store *store, enum ota_table_id table, int which,
+                                     int64_t id, int64_t *value, struct ota_error *error);
+
+/* Reads the columns of a row, from the left to the right. */
+typedef void (*ota_read_fn)(struct ota_query *query, void *row);
+/* The one row that a statement finds whose only parameter is :id; OTA_NOT_FOUND where it isn't. */
+OTA_CHECKED enum ota_err ota_read_row(struct ota_store *store, enum ota_table_id table, int which,
+                                      int64_t id, ota_read_fn read, void *row,
+                                      struct ota_error *error);
+
+/* --- doing away with rows, in slices ---------------------------------------------------------- */
+
+/* Runs a statement that does away with at most :rows = *budget rows of :id; counts *budget down. */
+OTA_CHECKED enum ota_err ota_purge_some(struct ota_store *store, enum ota_table_id table, int which,
+                                        int64_t id, int *budget, struct ota_error *error);
+
+/* Does away with one thing after the other, and with all that refers to it. */
+struct ota_purge {
+    enum ota_table_id table;
+    int first; /* selects the number of any one of :id, which is the owner */
+    /* At most *budget rows, which is counted down; what is left is found again. */
+    enum ota_err (*one)(struct ota_store *store, int64_t id, int *budget, struct ota_error *error);
+};
+
+/* owner: 0 where `first` has no parameter. left, which may be NULL: more than the budget allowed.
+ */
+OTA_CHECKED enum ota_err ota_purge_each(struct ota_store *store, const struct ota_purge *purge,
+                                        int64_t owner, int *budget, bool *left,
+                                        struct ota_error *error);
+
+struct ota_purge_older {
+    enum ota_table_id table;
+    int some; /* deletes at most :rows that are older than :before */
+    int any;  /* selects whether there are any */
+};
+
+OTA_CHECKED enum ota_err ota_purge_older(struct ota_store *store,
+                                         const struct ota_purge_older *purge, int64_t before,
+                                         int rows, bool *left, struct ota_error *error);
 
 /* OTA_INTERNAL outside of a transaction. */
 OTA_CHECKED enum ota_err ota_conn_writing(const struct ota_conn *conn, struct ota_error *error);

@@ -135,8 +135,9 @@ static void begin(struct ota_query *query, struct ota_store *store, int which,
     ota_query_begin(query, &store->conn, OTA_TABLE_TASK, which, error);
 }
 
-static void read_row(struct ota_query *query, struct ota_task_row *row)
+static void read_row(struct ota_query *query, void *data)
 {
+    struct ota_task_row *row = data;
     row->id = ota_next_int(query);
     row->product_id = ota_next_int(query);
     row->device_id = ota_next_int(query);
@@ -309,14 +310,7 @@ enum ota_err ota_task_insert_many(struct ota_store *store, const struct ota_task
 enum ota_err ota_task_get(struct ota_store *store, int64_t id, struct ota_task_row *row,
                           struct ota_error *error)
 {
-    struct ota_query query;
-    begin(&query, store, GET, error);
-    ota_bind_int(&query, ":id", id);
-    bool found = ota_query_row(&query);
-    if (found) {
-        read_row(&query, row);
-    }
-    return ota_query_end_found(&query, found);
+    return ota_read_row(store, OTA_TABLE_TASK, GET, id, read_row, row, error);
 }
 
 static enum ota_err append_event(struct ota_store *store, const struct ota_task_row *row,
@@ -331,11 +325,7 @@ static enum ota_err append_event(struct ota_store *store, const struct ota_task_
     ota_bind_int(&query, ":status", event->status);
     ota_bind_int(&query, ":percent", event->percent);
     ota_bind_text(&query, ":detail", event->detail);
-    enum ota_err err = ota_query_write(&query);
-    if (err == OTA_OK) {
-        *id = sqlite3_last_insert_rowid(store->conn.db);
-    }
-    return err;
+    return ota_query_insert(&query, id);
 }
 
 static enum ota_err write_change(struct ota_store *store, int which, const struct ota_task_row *row,
@@ -576,13 +566,10 @@ enum ota_err ota_task_events(struct ota_store *store, int64_t id, ota_event_fn f
 enum ota_err ota_task_busy(struct ota_store *store, int64_t device_id, bool *busy,
                            struct ota_error *error)
 {
-    struct ota_query query;
-    begin(&query, store, BUSY, error);
-    ota_bind_int(&query, ":id", device_id);
-    bool found = ota_query_row(&query) && ota_next_int(&query) != 0;
-    enum ota_err err = ota_query_end(&query);
+    int64_t found = 0;
+    enum ota_err err = ota_read_id(store, OTA_TABLE_TASK, BUSY, device_id, &found, error);
     if (err == OTA_OK) {
-        *busy = found;
+        *busy = found != 0;
     }
     return err;
 }

@@ -31,11 +31,7 @@ enum ota_err ota_token_insert(struct ota_store *store, struct ota_token *token,
     ota_bind_text(&query, ":maker", token->maker);
     ota_bind_int(&query, ":created_at", token->created_at);
     ota_bind_id(&query, ":expire_at", token->expire_at);
-    enum ota_err err = ota_query_write(&query);
-    if (err == OTA_OK) {
-        token->id = sqlite3_last_insert_rowid(store->conn.db);
-    }
-    return err;
+    return ota_query_insert(&query, &token->id);
 }
 
 static void read_token(struct ota_query *query, struct ota_token *token)

@@ -34,7 +34,7 @@ static const char *const statements[] = {
                      "WHERE image = :image AND seq = :seq AND length(data) = :within",
     [BLOCK_GET] = "SELECT data FROM image_block WHERE image = :image AND seq = :seq",
     [BLOCK_PURGE] = "DELETE FROM image_block WHERE rowid IN "
-                    "(SELECT rowid FROM image_block WHERE image = :image LIMIT :rows)",
+                    "(SELECT rowid FROM image_block WHERE image = :id LIMIT :rows)",
     [INSERT] = "INSERT INTO upload (image, user, product_id, version, ord, filename, size, sha256, "
                "description, signature, received, touched_at) "
                "VALUES (:image, :user, :product_id, :version, :ord, :filename, :size, :sha256, "
@@ -45,7 +45,7 @@ static const char *const statements[] = {
                 "WHERE id = :id AND image = :image AND received = :offset",
     [GET_IMAGE] = "SELECT image FROM upload WHERE id = :id",
     [DELETE] = "DELETE FROM upload WHERE id = :id",
-    [FIRST_OF_PRODUCT] = "SELECT id FROM upload WHERE product_id = :product_id LIMIT 1",
+    [FIRST_OF_PRODUCT] = "SELECT id FROM upload WHERE product_id = :id LIMIT 1",
 };
 
 const struct ota_table ota_table_upload = OTA_TABLE("upload", statements);
@@ -56,8 +56,9 @@ static void begin(struct ota_query *query, struct ota_store *store, int which,
     ota_query_begin(query, &store->conn, OTA_TABLE_UPLOAD, which, error);
 }
 
-static void read_row(struct ota_query *query, struct ota_upload_row *row)
+static void read_row(struct ota_query *query, void *data)
 {
+    struct ota_upload_row *row = data;
     row->id = ota_next_int(query);
     row->image = ota_next_int(query);
     ota_next_text(query, row->user, sizeof row->user);
@@ -78,11 +79,7 @@ static enum ota_err draw_image(struct ota_store *store, int64_t *image, struct o
 {
     struct ota_query query;
     begin(&query, store, IMAGE_INSERT, error);
-    enum ota_err err = ota_query_write(&query);
-    if (err == OTA_OK) {
-        *image = sqlite3_last_insert_rowid(store->conn.db);
-    }
-    return err;
+    return ota_query_insert(&query, image);
 }
 
 static enum ota_err insert_row(struct ota_store *store, const struct ota_upload_row *row,
@@ -125,14 +122,7 @@ enum ota_err ota_upload_insert(struct ota_store *store, struct ota_upload_row *r
 enum ota_err ota_upload_get(struct ota_store *store, int64_t id, struct ota_upload_row *row,
                             struct ota_error *error)
 {
-    struct ota_query query;
-    begin(&query, store, GET, error);
-    ota_bind_int(&query, ":id", id);
-    bool found = ota_query_row(&query);
-    if (found) {
-        read_row(&query, row);
-    }
-    return ota_query_end_found(&query, found);
+    return ota_read_row(store, OTA_TABLE_UPLOAD, GET, id, read_row, row, error);
 }
 
 enum ota_err ota_upload_each(struct ota_store *store, ota_upload_fn fn, void *data,
@@ -232,29 +222,18 @@ enum ota_err ota_upload_delete(struct ota_store *store, int64_t id, bool keep_im
     return err == OTA_OK && !keep_image ? ota_image_doom(store, image, error) : err;
 }
 
-static enum ota_err first_of(struct ota_store *store, int64_t product_id, int64_t *id,
-                             struct ota_error *error)
+static enum ota_err purge_one(struct ota_store *store, int64_t id, int *budget,
+                              struct ota_error *error)
 {
-    struct ota_query query;
-    begin(&query, store, FIRST_OF_PRODUCT, error);
-    ota_bind_int(&query, ":product_id", product_id);
-    *id = ota_query_row(&query) ? ota_next_int(&query) : 0;
-    return ota_query_end(&query);
+    (*budget)--;
+    return ota_upload_delete(store, id, false, error);
 }
 
 enum ota_err ota_upload_purge(struct ota_store *store, int64_t product_id, int *budget,
                               struct ota_error *error)
 {
-    int64_t id = 0;
-    enum ota_err err = first_of(store, product_id, &id, error);
-    while (err == OTA_OK && id != 0 && *budget > 0) {
-        (*budget)--;
-        err = ota_upload_delete(store, id, false, error);
-        if (err == OTA_OK) {
-            err = first_of(store, product_id, &id, error);
-        }
-    }
-    return err;
+    static const struct ota_purge purge = {OTA_TABLE_UPLOAD, FIRST_OF_PRODUCT, purge_one};
+    return ota_purge_each(store, &purge, product_id, budget, NULL, error);
 }
 
 enum ota_err ota_image_block(struct ota_store *store, int64_t image, int64_t seq, void *bytes,
@@ -276,29 +255,13 @@ enum ota_err ota_image_doom(struct ota_store *store, int64_t image, struct ota_e
     return ota_write_id(store, OTA_TABLE_UPLOAD, IMAGE_DOOM, image, error);
 }
 
-static enum ota_err find_dead(struct ota_store *store, int64_t *image, struct ota_error *error)
-{
-    struct ota_query query;
-    begin(&query, store, IMAGE_DEAD, error);
-    *image = ota_query_row(&query) ? ota_next_int(&query) : 0;
-    return ota_query_end(&query);
-}
-
 /* At most *budget blocks; the image's own row when none is left. */
 static enum ota_err purge_image(struct ota_store *store, int64_t image, int *budget,
                                 struct ota_error *error)
 {
-    struct ota_query query;
-    begin(&query, store, BLOCK_PURGE, error);
-    ota_bind_int(&query, ":image", image);
-    ota_bind_int(&query, ":rows", *budget);
-    enum ota_err err = ota_query_write(&query);
-    if (err != OTA_OK) {
+    enum ota_err err = ota_purge_some(store, OTA_TABLE_UPLOAD, BLOCK_PURGE, image, budget, error);
+    if (err != OTA_OK || *budget <= 0) {
         return err;
-    }
-    *budget -= sqlite3_changes(store->conn.db);
-    if (*budget <= 0) {
-        return OTA_OK;
     }
     (*budget)--;
     return ota_write_id(store, OTA_TABLE_UPLOAD, IMAGE_DELETE, image, error);
@@ -306,16 +269,6 @@ static enum ota_err purge_image(struct ota_store *store, int64_t image, int *bud
 
 enum ota_err ota_image_purge(struct ota_store *store, int rows, bool *left, struct ota_error *error)
 {
-    int64_t image = 0;
-    enum ota_err err = find_dead(store, &image, error);
-    while (err == OTA_OK && image != 0 && rows > 0) {
-        err = purge_image(store, image, &rows, error);
-        if (err == OTA_OK) {
-            err = find_dead(store, &image, error);
-        }
-    }
-    if (err == OTA_OK) {
-        *left = image != 0;
-    }
-    return err;
+    static const struct ota_purge purge = {OTA_TABLE_UPLOAD, IMAGE_DEAD, purge_image};
+    return ota_purge_each(store, &purge, 0, &rows, left, error);
 }
