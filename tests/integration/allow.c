@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A plugin that lets everybody do everything, as somebody else's might: what it leads to before
- * ours and after ours. plugin_opt_only publish, subscribe or receive: decides about that alone.
+ * A plugin that says yes, as somebody else's might: what it leads to before ours and after ours.
+ * Built twice, since a broker loads both (CMakeLists.txt):
+ *
+ *   allow.so   everybody may do everything; plugin_opt_only publish, subscribe or receive: decides
+ *              about that alone
+ *   let_in.so  everybody may log in
  */
 
 #include <string.h>
@@ -13,12 +17,12 @@
 static mosquitto_plugin_id_t *id;
 static int only;
 
-static int on_acl_check(int kind, void *data, void *userdata)
+static int on_event(int kind, void *data, void *userdata)
 {
     const struct mosquitto_evt_acl_check *event = data;
-    (void)kind;
     (void)userdata;
-    return only == 0 || event->access == only ? MOSQ_ERR_SUCCESS : MOSQ_ERR_PLUGIN_DEFER;
+    return kind != MOSQ_EVT_ACL_CHECK || only == 0 || event->access == only ? MOSQ_ERR_SUCCESS
+                                                                            : MOSQ_ERR_PLUGIN_DEFER;
 }
 
 EXPORT int mosquitto_plugin_version(int count, const int *versions)
@@ -40,7 +44,7 @@ EXPORT int mosquitto_plugin_init(mosquitto_plugin_id_t *identifier, void **userd
                                                                 : MOSQ_ACL_READ;
         }
     }
-    return mosquitto_callback_register(id, MOSQ_EVT_ACL_CHECK, on_acl_check, NULL, NULL);
+    return mosquitto_callback_register(id, OTA_EVENT, on_event, NULL, NULL);
 }
 
 EXPORT int mosquitto_plugin_cleanup(void *userdata, struct mosquitto_opt *options, int count)
@@ -48,5 +52,5 @@ EXPORT int mosquitto_plugin_cleanup(void *userdata, struct mosquitto_opt *option
     (void)userdata;
     (void)options;
     (void)count;
-    return mosquitto_callback_unregister(id, MOSQ_EVT_ACL_CHECK, on_acl_check, NULL);
+    return mosquitto_callback_unregister(id, OTA_EVENT, on_event, NULL);
 }

@@ -4,6 +4,7 @@ import fcntl
 import itertools
 import os
 import re
+import select
 import socket
 import subprocess
 import sysconfig
@@ -91,3 +92,14 @@ class Certificates:
         """(certificate, key), made at first use."""
         self._make("client", cn)
         return self.folder / "clients" / f"{cn}.crt", self.folder / "clients" / f"{cn}.key"
+
+
+def read_terminal(main):
+    """All that is written to the terminal whose main side this is, until nobody has it open."""
+    heard = b""
+    try:
+        while select.select([main], [], [], TIMEOUT)[0]:
+            heard += os.read(main, 65536)
+    except OSError:  # EIO: the other side is closed
+        pass
+    return heard

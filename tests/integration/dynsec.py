@@ -3,7 +3,7 @@
 import json
 import subprocess
 
-from common import DYNSEC
+from common import DYNSEC, PLUGIN
 from matrix import PASSWORD
 
 TOPIC = "$CONTROL/dynamic-security/v1"
@@ -18,6 +18,14 @@ def config(folder):
         stdout=subprocess.DEVNULL,
     )
     return f"plugin {DYNSEC}\nplugin_opt_config_file {path}\n"
+
+
+def before_ours(folder):
+    """The whole configuration of plugins, for broker(plugin=False, config=…)."""
+    return "\n".join(
+        [config(folder / "dynsec"), f"plugin {PLUGIN}", "plugin_opt_admins admin",
+         f"plugin_opt_db_path {folder}/ota.db", "plugin_opt_download_listen off"]
+    )
 
 
 def add(broker, clients, acls=(), anonymous=False):

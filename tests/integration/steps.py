@@ -23,6 +23,17 @@ def upgrade(admin, device, version=NEW, **fields):
     return answer["task"]["task"]
 
 
+def under_way(admin, device):
+    """A device on OLD, made by `device`, of a product with firmware, and its task: it has the notice
+    and hasn't done anything yet. Gives both."""
+    stock(admin)
+    one = device("p", "d")
+    one.report_version(OLD)
+    task = upgrade(admin, one)
+    one.wait_notice()
+    return one, task
+
+
 def refused(admin):
     """Refused reports by reason."""
     return Counter(admin.call("getInfo")["refusedReports"])

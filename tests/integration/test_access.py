@@ -7,7 +7,6 @@ import subprocess
 import pytest
 
 import dynsec
-import harness
 import matrix
 from common import IS_2_1
 from harness import CONTROL, CONTROL_RESPONSE, ControlError
@@ -375,11 +374,7 @@ def test_dynamic_security_after_ours_decides_about_foreign_topics(broker, tmp_pa
 
 
 def test_dynamic_security_before_ours_is_noticed_and_opens_no_command(broker, tmp_path):
-    lines = "\n".join(
-        [dynsec.config(tmp_path / "dynsec"), f"plugin {harness.PLUGIN}", "plugin_opt_admins admin",
-         f"plugin_opt_db_path {tmp_path}/ota.db", "plugin_opt_download_listen off"]
-    )
-    one = broker(plugin=False, config=lines)
+    one = broker(plugin=False, config=dynsec.before_ours(tmp_path))
     rules = [("publishClientSend", "$ota/#"), ("publishClientSend", "$CONTROL/ota/#"),
              ("subscribePattern", "$CONTROL/ota/#"), ("publishClientReceive", "$CONTROL/ota/#")]
     dynsec.add(one, ["alice", "p/d", "admin"], rules + OPEN)

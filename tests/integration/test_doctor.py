@@ -57,11 +57,7 @@ def test_a_good_broker_with_certificates_has_no_finding(broker, certificates):
 
 
 def test_a_plugin_that_is_loaded_before_ours(broker, tmp_path):
-    lines = "\n".join(
-        [dynsec.config(tmp_path / "dynsec"), f"plugin {harness.PLUGIN}", "plugin_opt_admins admin",
-         f"plugin_opt_db_path {tmp_path}/ota.db", "plugin_opt_download_listen off"]
-    )
-    one = broker(plugin=False, config=lines)
+    one = broker(plugin=False, config=dynsec.before_ours(tmp_path))
     rules = [("publishClientSend", "$CONTROL/ota/#"), ("subscribePattern", "$CONTROL/ota/#"),
              ("publishClientReceive", "$CONTROL/ota/#")]
     dynsec.add(one, ["admin"], rules)

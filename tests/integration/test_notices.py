@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from steps import NEW, OLD, assert_silent, history, round_trip, stock, upgrade
+from steps import NEW, OLD, assert_silent, history, round_trip, stock, under_way, upgrade
 
 EVERY_SECOND = {"notice_interval": 1}
 GRACE = 3.0  # what a device that only subscribed is given to report
@@ -223,11 +223,7 @@ def test_a_new_connection_starts_afresh(fast):
 
 def test_a_device_in_mid_download_that_only_subscribes_again(fast):
     admin = fast.admin()
-    stock(admin)
-    one = fast.device("p", "d")
-    one.report_version(OLD)
-    upgrade(admin, one)
-    one.wait_notice()
+    one, _ = under_way(admin, fast.device)
     one.report_progress("downloading", 40)
     one.drop()
     began = time.monotonic()
@@ -238,11 +234,7 @@ def test_a_device_in_mid_download_that_only_subscribes_again(fast):
 
 def test_a_device_that_goes_on_reporting_after_it_reconnected_needs_no_notice(fast):
     admin = fast.admin()
-    stock(admin)
-    one = fast.device("p", "d")
-    one.report_version(OLD)
-    task = upgrade(admin, one)
-    one.wait_notice()
+    one, task = under_way(admin, fast.device)
     one.report_progress("downloading", 40)
     one.drop()
     again = fast.device("p", "d")
@@ -253,11 +245,7 @@ def test_a_device_that_goes_on_reporting_after_it_reconnected_needs_no_notice(fa
 
 def test_a_device_that_may_be_booting_is_told_only_after_a_report_of_another_version(fast):
     admin = fast.admin()
-    stock(admin)
-    one = fast.device("p", "d")
-    one.report_version(OLD)
-    task = upgrade(admin, one)
-    one.wait_notice()
+    one, task = under_way(admin, fast.device)
     one.report_progress("burning")
     one.drop()
     again = fast.device("p", "d")
@@ -395,11 +383,7 @@ def test_a_held_device_gets_no_first_notice(fast):
 
 
 def test_cancelling_tells_the_device(admin, device):
-    stock(admin)
-    one = device("p", "d")
-    one.report_version(OLD)
-    task = upgrade(admin, one)
-    one.wait_notice()
+    one, task = under_way(admin, device)
     assert admin.call("cancelTask", task=task)["task"]["status"] == "cancelled"
     message = one.wait_message(lambda m: b"cancel_firmware" in m.payload)
     assert json.loads(message.payload) == {
@@ -466,22 +450,14 @@ def test_status_words_all_the_way(admin, device):
 
 
 def test_a_lost_connection_changes_no_status_once_the_notice_is_out(admin, device):
-    stock(admin)
-    one = device("p", "d")
-    one.report_version(OLD)
-    task = upgrade(admin, one)
-    one.wait_notice()
+    one, task = under_way(admin, device)
     one.disconnect()
     now = admin.task(task)
     assert (now["status"], now["online"]) == ("message_sent", False)
 
 
 def test_a_percentage_is_seen_at_once(admin, device):
-    stock(admin)
-    one = device("p", "d")
-    one.report_version(OLD)
-    task = upgrade(admin, one)
-    one.wait_notice()
+    one, task = under_way(admin, device)
     for percent in (1, 2, 50, 49, 99):
         one.report_progress("downloading", percent)
         assert admin.task(task)["percent"] == percent
@@ -491,11 +467,7 @@ def test_a_percentage_is_seen_at_once(admin, device):
 
 
 def test_percentages_survive_an_orderly_restart(ota, admin, device):
-    stock(admin)
-    one = device("p", "d")
-    one.report_version(OLD)
-    task = upgrade(admin, one)
-    one.wait_notice()
+    one, task = under_way(admin, device)
     one.report_progress("downloading", 5)
     one.report_progress("downloading", 42)
     connects = admin.connects

@@ -7,7 +7,6 @@ import json
 import os
 import pty
 import re
-import select
 import signal
 import socket
 import subprocess
@@ -17,7 +16,7 @@ import time
 import paho.mqtt.client as mqtt
 import pytest
 
-from harness import OTACTL, TIMEOUT, free_port
+from common import OTACTL, TIMEOUT, free_port, read_terminal
 
 pytestmark = pytest.mark.slow_asan  # the plugin does nothing here that others leave out
 
@@ -123,12 +122,7 @@ class Tool:
             env={**self.environment, **more},
         )
         os.close(side)
-        heard = b""
-        try:
-            while select.select([main], [], [], TIMEOUT)[0]:
-                heard += os.read(main, 65536)
-        except OSError:  # EIO: the other side is closed
-            pass
+        heard = read_terminal(main)
         os.close(main)
         return process.wait(TIMEOUT), heard.decode()
 

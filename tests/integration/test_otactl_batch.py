@@ -5,7 +5,6 @@ import json
 import os
 import pty
 import re
-import select
 import signal
 import struct
 import subprocess
@@ -16,7 +15,7 @@ import time
 import pytest
 
 from control_help import bulk
-from harness import OTACTL, TIMEOUT
+from common import OTACTL, TIMEOUT, read_terminal
 from steps import NEW, OLD, stock
 
 pytestmark = pytest.mark.slow_asan  # the plugin does nothing here that others leave out
@@ -503,12 +502,7 @@ def test_watch_through_a_terminal(ota, fleet, otactl):
         stdin=side, stdout=side, stderr=side,
         env={**os.environ, "TERM": "xterm", "LC_ALL": "C.UTF-8"})
     os.close(side)
-    heard = b""
-    try:
-        while select.select([main], [], [], TIMEOUT)[0]:
-            heard += os.read(main, 65536)
-    except OSError:  # EIO: the other side is closed
-        pass
+    heard = read_terminal(main)
     os.close(main)
     assert process.wait(TIMEOUT) == 4
     frames = heard.decode().split("\x1b[J")

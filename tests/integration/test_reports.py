@@ -7,7 +7,7 @@ import pytest
 
 from steps import (
     NEW, OLD, assert_silent, devices, history, newly_refused, ours, refused, round_trip, stock,
-    upgrade, versions, whole_task,
+    under_way, upgrade, versions, whole_task,
 )
 
 VERSION = {"type": "report_version", "report": {"version": OLD}}
@@ -111,11 +111,7 @@ VENDOR = [
 
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_the_vendors_progress_reports(admin, device, qos):
-    stock(admin)
-    one = device("p", "d")
-    one.report_version(OLD)
-    task = upgrade(admin, one)
-    one.wait_notice()
+    one, task = under_way(admin, device)
     for payload, status, percent in VENDOR:
         one.publish(one.report_topic, payload, qos)
         now = admin.wait_status(task, status)
@@ -144,11 +140,7 @@ def test_the_vendors_progress_reports(admin, device, qos):
     ],
 )
 def test_steps_may_be_skipped_and_repeated(admin, device, reports, status, seen):
-    stock(admin)
-    one = device("p", "d")
-    one.report_version(OLD)
-    task = upgrade(admin, one)
-    one.wait_notice()
+    one, task = under_way(admin, device)
     for state in reports:
         one.report_progress(state, 1 if state == "downloading" else None)
     assert admin.task(task)["status"] == status
@@ -164,11 +156,7 @@ CODES = {
 
 @pytest.mark.parametrize("code", [*CODES, "7", -4])
 def test_a_failure_keeps_its_code_and_gets_our_text(admin, device, code):
-    stock(admin)
-    one = device("p", "d")
-    one.report_version(OLD)
-    task = upgrade(admin, one)
-    one.wait_notice()
+    one, task = under_way(admin, device)
     one.report(progress("fail", result_code=code, result_msg="time_out"))
     one.report(progress("fail", result_code="-5", result_msg="another"))
     now = admin.wait_status(task, "failed")
@@ -182,22 +170,14 @@ def test_a_failure_keeps_its_code_and_gets_our_text(admin, device, code):
 
 
 def test_a_long_device_message_is_cut_between_characters(admin, device):
-    stock(admin)
-    one = device("p", "d")
-    one.report_version(OLD)
-    task = upgrade(admin, one)
-    one.wait_notice()
+    one, task = under_way(admin, device)
     one.report(progress("fail", result_code=-5, result_msg="x" + "ä€" * 300))
     message = admin.wait_status(task, "failed")["deviceMessage"]
     assert 124 < len(message.encode()) <= 128 and ("x" + "ä€" * 300).startswith(message)
 
 
 def test_done_is_a_word_and_a_version_is_proof(admin, device):
-    stock(admin)
-    one = device("p", "d")
-    one.report_version(OLD)
-    task = upgrade(admin, one)
-    one.wait_notice()
+    one, task = under_way(admin, device)
     one.report_progress("done")
     for version, confirmation in [(OLD, "contradicted"), (NEW, "confirmed"), (OLD, "contradicted")]:
         one.report_version(version)
@@ -206,22 +186,14 @@ def test_done_is_a_word_and_a_version_is_proof(admin, device):
 
 
 def test_a_version_report_of_the_target_alone_is_success(admin, device):
-    stock(admin)
-    one = device("p", "d")
-    one.report_version(OLD)
-    task = upgrade(admin, one)
-    one.wait_notice()
+    one, task = under_way(admin, device)
     one.report_version(NEW)
     now = admin.task(task)
     assert (now["status"], now["confirmation"]) == ("succeeded", "confirmed")
 
 
 def test_a_report_of_another_target_changes_no_task_and_is_counted(admin, device):
-    stock(admin)
-    one = device("p", "d")
-    one.report_version(OLD)
-    task = upgrade(admin, one)
-    one.wait_notice()
+    one, task = under_way(admin, device)
     before = whole_task(admin, task)
     one.report(progress("fail", version="0.0.9", result_code=-1))
     assert refused(admin) == {"no_task": 1}
@@ -308,11 +280,7 @@ def test_a_device_that_was_deleted_while_connected_returns_at_its_next_report(ad
 
 
 def test_late_truth_after_a_restart(ota, admin, device):
-    stock(admin)
-    one = device("p", "d")
-    one.report_version(OLD)
-    task = upgrade(admin, one)
-    one.wait_notice()
+    one, task = under_way(admin, device)
     admin.call("cancelTask", task=task)
     connects = admin.connects, one.connects
     ota.kill9()
@@ -388,11 +356,7 @@ BAD = {
 
 @pytest.mark.parametrize("reason", BAD)
 def test_bad_input_is_counted_under_its_reason_and_changes_nothing(admin, device, reason):
-    stock(admin)
-    one = device("p", "d")
-    one.report_version(OLD)
-    task = upgrade(admin, one)
-    one.wait_notice()
+    one, task = under_way(admin, device)
     one.report_progress("downloading", 5)
     before = devices(admin), whole_task(admin, task)
     heard = len(one.messages)
