@@ -22,8 +22,12 @@ static enum ota_err finish(FILE *out, bool bad, char **made, char **text, struct
     return OTA_OK;
 }
 
-enum ota_err ota_pattern_names(const char *pattern, const char *product, const char *device,
-                               char **text, struct ota_error *error)
+/* Writes what stands for the place that begins behind its %; gives what follows it, NULL where
+ * there is no such place. */
+typedef const char *(*fill_fn)(FILE *out, const char *at, const void *data);
+
+static enum ota_err fill(const char *pattern, fill_fn fill_place, const void *data, char **text,
+                         struct ota_error *error)
 {
     char *made = NULL;
     size_t size = 0;
@@ -31,44 +35,61 @@ enum ota_err ota_pattern_names(const char *pattern, const char *product, const c
     if (out == NULL) {
         return ota_error_set(error, OTA_INTERNAL, NULL, "out of memory for a name");
     }
-    bool bad = false;
-    for (const char *at = pattern; *at != '\0' && !bad; at++) {
-        if (*at != '%') {
-            fputc(*at, out);
-            continue;
+    const char *at = pattern;
+    while (at != NULL && *at != '\0') {
+        if (*at == '%') {
+            at = fill_place(out, at + 1, data);
+        } else {
+            fputc(*at++, out);
         }
-        at++;
-        const char *word = *at == 'p' ? product : *at == 'd' ? device : *at == '%' ? "%" : NULL;
-        bad = word == NULL;
-        fputs(bad ? "" : word, out);
     }
-    return finish(out, bad, &made, text, error);
+    return finish(out, at == NULL, &made, text, error);
+}
+
+struct names {
+    const char *product;
+    const char *device;
+};
+
+static const char *fill_name(FILE *out, const char *at, const void *data)
+{
+    const struct names *names = data;
+    const char *word = *at == 'p'   ? names->product
+                       : *at == 'd' ? names->device
+                       : *at == '%' ? "%"
+                                    : NULL;
+    if (word == NULL) {
+        return NULL;
+    }
+    fputs(word, out);
+    return at + 1;
+}
+
+enum ota_err ota_pattern_names(const char *pattern, const char *product, const char *device,
+                               char **text, struct ota_error *error)
+{
+    const struct names names = {.product = product, .device = device};
+    return fill(pattern, fill_name, &names, text, error);
+}
+
+static const char *fill_number(FILE *out, const char *at, const void *data)
+{
+    const int64_t *number = data;
+    int width = 0;
+    for (; isdigit((unsigned char)*at) && width < 20; at++) {
+        width = 10 * width + (*at - '0');
+    }
+    if (*at != 'd' || width > 20) {
+        return NULL;
+    }
+    fprintf(out, "%0*" PRId64, width, *number);
+    return at + 1;
 }
 
 enum ota_err ota_pattern_number(const char *pattern, int64_t number, char **text,
                                 struct ota_error *error)
 {
-    char *made = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&made, &size);
-    if (out == NULL) {
-        return ota_error_set(error, OTA_INTERNAL, NULL, "out of memory for a name");
-    }
-    bool bad = false;
-    for (const char *at = pattern; *at != '\0' && !bad; at++) {
-        if (*at != '%') {
-            fputc(*at, out);
-            continue;
-        }
-        at++;
-        int width = 0;
-        for (; isdigit((unsigned char)*at) && width < 20; at++) {
-            width = 10 * width + (*at - '0');
-        }
-        bad = *at != 'd' || width > 20;
-        fprintf(out, "%0*" PRId64, width, number);
-    }
-    return finish(out, bad, &made, text, error);
+    return fill(pattern, fill_number, &number, text, error);
 }
 
 bool ota_pattern_varies(const char *pattern)
