@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A button that copies a text, whose name its label tells.
-import {h} from '../dom.js';
 import {t} from '../text.js';
-import {icon} from './icon.js';
+import {iconButton} from './icon_button.js';
 import {done, failed} from './toast.js';
 
 async function copyText(text) {
@@ -15,14 +14,11 @@ async function copyText(text) {
 }
 
 export function copyButton(name, text) {
-    return h(
-        'button.icon-button.small',
-        {
-            type: 'button',
-            'aria-label': t('copy', {name}),
-            title: t('copy', {name}),
-            on: {click: () => copyText(text)},
-        },
-        icon('copy'),
-    );
+    return iconButton({
+        name: 'copy',
+        kind: 'small',
+        label: t('copy', {name}),
+        title: t('copy', {name}),
+        click: () => copyText(text),
+    });
 }

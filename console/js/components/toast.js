@@ -4,6 +4,7 @@ import {h} from '../dom.js';
 import {isAbort} from '../api.js';
 import {t} from '../text.js';
 import {icon} from './icon.js';
+import {iconButton} from './icon_button.js';
 
 const STAY_MS = 6000;
 const ICONS = {good: 'check', bad: 'alert'};
@@ -17,11 +18,7 @@ function add(kind, text) {
         `div.toast.${kind}`,
         icon(ICONS[kind]),
         h('p', text),
-        h(
-            'button.icon-button',
-            {type: 'button', 'aria-label': t('dismiss'), on: {click: () => node.remove()}},
-            icon('close'),
-        ),
+        iconButton({name: 'close', label: t('dismiss'), click: () => node.remove()}),
     );
     (kind === 'bad' ? loud : polite).append(node);
     if (kind !== 'bad') {

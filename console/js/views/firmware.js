@@ -12,6 +12,7 @@ import {confirmDialog} from '../components/dialog.js';
 import {empty} from '../components/empty.js';
 import {copyButton} from '../components/copy.js';
 import {icon} from '../components/icon.js';
+import {iconButton} from '../components/icon_button.js';
 import {table} from '../components/table.js';
 import {done} from '../components/toast.js';
 import {addFirmware} from './firmware_add.js';
@@ -106,16 +107,13 @@ function columns(reload) {
             kind: 'actions',
             cell: (row) =>
                 can('deleteFirmware') &&
-                h(
-                    'button.icon-button.danger',
-                    {
-                        type: 'button',
-                        'aria-label': t('firmware.delete.title', {version: row.version}),
-                        title: t('delete'),
-                        on: {click: () => deleteFirmware(row, reload)},
-                    },
-                    icon('trash'),
-                ),
+                iconButton({
+                    name: 'trash',
+                    kind: 'danger',
+                    label: t('firmware.delete.title', {version: row.version}),
+                    title: t('delete'),
+                    click: () => deleteFirmware(row, reload),
+                }),
         },
     ];
 }

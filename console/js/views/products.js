@@ -13,6 +13,7 @@ import {checkField, optional, textField} from '../components/field.js';
 import {formDialog} from '../components/dialog.js';
 import {empty, notice} from '../components/empty.js';
 import {icon} from '../components/icon.js';
+import {iconButton} from '../components/icon_button.js';
 import {pagedList} from '../components/pager.js';
 import {table} from '../components/table.js';
 import {done} from '../components/toast.js';
@@ -118,27 +119,20 @@ function onlineCell(row) {
 function actionsCell(row, reload) {
     return [
         can('updateProduct') &&
-            h(
-                'button.icon-button',
-                {
-                    type: 'button',
-                    'aria-label': t('product.edit.title', {name: row.product}),
-                    title: t('edit'),
-                    on: {click: () => editProduct(row, reload)},
-                },
-                icon('edit'),
-            ),
+            iconButton({
+                name: 'edit',
+                label: t('product.edit.title', {name: row.product}),
+                title: t('edit'),
+                click: () => editProduct(row, reload),
+            }),
         can('deleteProduct') &&
-            h(
-                'button.icon-button.danger',
-                {
-                    type: 'button',
-                    'aria-label': t('product.delete.title', {name: row.product}),
-                    title: t('delete'),
-                    on: {click: () => deleteProduct(row, reload)},
-                },
-                icon('trash'),
-            ),
+            iconButton({
+                name: 'trash',
+                kind: 'danger',
+                label: t('product.delete.title', {name: row.product}),
+                title: t('delete'),
+                click: () => deleteProduct(row, reload),
+            }),
     ];
 }
 

@@ -9,7 +9,7 @@ import {t, word} from '../text.js';
 import {STATUSES} from '../components/badge.js';
 import {empty} from '../components/empty.js';
 import {selectField, textField} from '../components/field.js';
-import {icon} from '../components/icon.js';
+import {iconButton} from '../components/icon_button.js';
 import {taskList} from '../components/task_list.js';
 import {ALL, upgradeFrame} from './frames.js';
 
@@ -140,20 +140,15 @@ export function statusView(page, {product}, query) {
                         {href: link(['batches', state.batch])},
                         t('batch.number', {batch: state.batch}),
                     ),
-                    h(
-                        'button.icon-button.small',
-                        {
-                            type: 'button',
-                            'aria-label': t('filter.clear'),
-                            on: {
-                                click: () => {
-                                    state.batch = '';
-                                    changed();
-                                },
-                            },
+                    iconButton({
+                        name: 'close',
+                        kind: 'small',
+                        label: t('filter.clear'),
+                        click: () => {
+                            state.batch = '';
+                            changed();
                         },
-                        icon('close'),
-                    ),
+                    }),
                 ),
         );
     }

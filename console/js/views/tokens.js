@@ -11,6 +11,7 @@ import {confirmDialog, formDialog} from '../components/dialog.js';
 import {empty, notice} from '../components/empty.js';
 import {momentField, optional, selectField, textField} from '../components/field.js';
 import {icon} from '../components/icon.js';
+import {iconButton} from '../components/icon_button.js';
 import {pagedList} from '../components/pager.js';
 import {table} from '../components/table.js';
 import {done} from '../components/toast.js';
@@ -116,16 +117,13 @@ function columns(reload) {
             label: t('actions'),
             kind: 'actions',
             cell: (row) =>
-                h(
-                    'button.icon-button.danger',
-                    {
-                        type: 'button',
-                        'aria-label': t('token.revoke.title', {name: row.name}),
-                        title: t('token.revoke'),
-                        on: {click: () => revokeToken(row, reload)},
-                    },
-                    icon('trash'),
-                ),
+                iconButton({
+                    name: 'trash',
+                    kind: 'danger',
+                    label: t('token.revoke.title', {name: row.name}),
+                    title: t('token.revoke'),
+                    click: () => revokeToken(row, reload),
+                }),
         },
     ];
 }
