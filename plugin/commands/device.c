@@ -8,15 +8,6 @@
 #include "../task_plan.h"
 #include "commands.h"
 
-enum ota_err ota_call_answer_device(struct ota_call *call, int64_t id)
-{
-    struct ota_device_row row;
-    enum ota_err err = ota_device_get(call->core->store, id, &row, &call->error);
-    return err == OTA_OK
-               ? ota_call_answer(call, "device", ota_show_device(call->core, &row, &call->error))
-               : err;
-}
-
 static int compare_texts(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);

@@ -109,6 +109,15 @@ json_t *ota_show_device(struct ota_core *core, const struct ota_device_row *row,
                      last_task_of(core, device, error));
 }
 
+enum ota_err ota_call_answer_device(struct ota_call *call, int64_t id)
+{
+    struct ota_device_row row;
+    enum ota_err err = ota_device_get(call->core->store, id, &row, &call->error);
+    return err == OTA_OK
+               ? ota_call_answer(call, "device", ota_show_device(call->core, &row, &call->error))
+               : err;
+}
+
 json_t *ota_show_firmware(const char *product, const struct ota_firmware_row *row)
 {
     return json_pack("{s:s, s:s, s:I, s:s, s:I, s:s, s:s, s:s, s:b, s:I}", "product", product,
