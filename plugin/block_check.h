@@ -10,8 +10,8 @@
 #include "core.h"
 
 /* rest: the topic behind product and device, "/{task}/{offset}". True where these are the bytes at
- * that offset of the firmware that this task of the device is or was about. Reads the database, a
- * row or two for each message. */
+ * that offset of the firmware that this task of the device is or was about; false, too, where the
+ * database or memory fails. Reads a task and one or two rows of 256 KiB for each message. */
 bool ota_block_is_genuine(struct ota_core *core, const struct ota_device *device, const char *rest,
                           const void *bytes, size_t len);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Owns: the log-in of devices that have a secret, as the vendor's SDK does it: by an HMAC in the
- *       password, or by TLS-PSK. Who failed is refused, counted and slowed down.
+ * Owns: the log-in of devices that have a secret, as the vendor's SDK does it (docs/vendor-sdk.md):
+ *       by an HMAC in the password, or by TLS-PSK. Who failed is refused, counted and slowed down.
  * Thread: the broker's.
  * Frees: ota_device_auth_free. A secret is decrypted only for as long as it is looked at.
  */
@@ -50,11 +50,11 @@ struct ota_device_auth_counts {
 struct ota_device_auth;
 
 struct ota_device_auth_config {
-    const char *keyfile; /* made where the database has never had one */
+    const char *keyfile; /* as ota_secrets_open; needed at the start alone */
     bool only;           /* who is no device with a secret is refused */
 };
 
-/* Opens the key file, and compares it with what the database was written with. */
+/* Fails as ota_secrets_open does, or where memory is out. */
 OTA_CHECKED enum ota_err ota_device_auth_start(struct ota_core *core,
                                                const struct ota_device_auth_config *config,
                                                struct ota_device_auth **auth,
@@ -69,8 +69,9 @@ void ota_device_auth_note_in(struct ota_device_auth *auth, struct ota_trail *tra
 enum ota_auth_verdict ota_device_auth_login(struct ota_device_auth *auth, struct mosquitto *client,
                                             const char *username, const char *password);
 
-/* A client comes with a PSK identity: its key in hex, into size bytes. Deferred: it is no device
- * with a secret. */
+/* A client comes with a PSK identity: proved, its key is in hex, with a terminator, in the size
+ * bytes at hex. Deferred: it is no device that is known. The handshake may still fail, and nobody
+ * tells us: so this alone makes nobody a device (ota_device_auth_identity). */
 enum ota_auth_verdict ota_device_auth_psk(struct ota_device_auth *auth, struct mosquitto *client,
                                           const char *identity, char *hex, size_t size);
 
@@ -79,7 +80,7 @@ struct ota_identity ota_device_auth_identity(struct ota_device_auth *auth,
                                              const struct mosquitto *client);
 void ota_device_auth_gone(struct ota_device_auth *auth, const struct mosquitto *client);
 
-/* Seals the secret for the device, and stores it; in an open transaction. */
+/* As ota_secrets_set: in an open transaction. */
 OTA_CHECKED enum ota_err ota_device_auth_set(struct ota_device_auth *auth,
                                              const struct ota_device *device,
                                              const unsigned char *secret, size_t len,
@@ -92,6 +93,7 @@ void ota_device_auth_revoke(struct ota_device_auth *auth, int64_t device_id);
 void ota_device_auth_revoke_gone(struct ota_device_auth *auth);
 void ota_device_auth_tick(struct ota_device_auth *auth);
 
+/* Since the start. auth isn't NULL, here and below. */
 const struct ota_device_auth_counts *ota_device_auth_counts(const struct ota_device_auth *auth);
 bool ota_device_auth_is_only(const struct ota_device_auth *auth);
 

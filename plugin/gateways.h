@@ -10,7 +10,9 @@
 
 #include "core.h"
 
-/* Both in an open transaction (ota_core_begin). The first: the device isn't bound. */
+/* Both in an open transaction (ota_core_begin), and fail where it can't be stored or memory is out;
+ * a rollback takes them back. Who may be bound to whom is checked before (commands/gateway.c). The
+ * first: the device isn't bound. */
 OTA_CHECKED enum ota_err ota_gateways_bind(struct ota_core *core, struct ota_device *device,
                                            struct ota_device *gateway, struct ota_error *error);
 /* The second: it is bound. Who was connected through the gateway isn't any more. */

@@ -14,9 +14,11 @@
 #include "image_cache.h"
 #include "worker.h"
 
+/* Bytes of a block, and blocks of a request, that a device may ask for. */
 #define OTA_BLOCK_LENGTH_MAX 65536
 #define OTA_BLOCK_COUNT_MAX  32
 
+/* Devices whose requests are kept at a time: those beyond are told to ask again. */
 #define OTA_INBAND_MOST 20000
 
 /* X(ENUM, result_code, "name in metrics", "result_msg") */
@@ -66,7 +68,7 @@ struct ota_inband_stats {
 
 struct ota_inband;
 
-/* NULL: memory is out. */
+/* Keeps a copy of config; what it names outlives it. NULL: memory is out. */
 struct ota_inband *ota_inband_new(const struct ota_inband_config *config);
 /* After the images' ota_images_stop; NULL is fine, here and where a client is gone. */
 void ota_inband_free(struct ota_inband *inband);

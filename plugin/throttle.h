@@ -22,10 +22,13 @@
 
 struct ota_throttle;
 
+/* NULL: no memory, or no random numbers. */
 struct ota_throttle *ota_throttle_new(void);
+/* NULL is fine. */
 void ota_throttle_free(struct ota_throttle *throttle);
 
-/* 0: the try is charged and may be checked; else how many ms to wait before it may be made. */
+/* address: ota_address_number; now: monotonic ms, both here and below.
+ * 0: the try is charged and may be checked; else how many ms to wait before it may be made. */
 int64_t ota_throttle_try(struct ota_throttle *throttle, const char *user, uint64_t address,
                          int64_t now);
 

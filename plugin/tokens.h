@@ -28,7 +28,7 @@ bool ota_token_draw(char *text, unsigned char *digest);
 
 /* Room for one more, so that adding it can't fail. False: no memory. */
 OTA_CHECKED bool ota_tokens_reserve(struct ota_tokens *tokens);
-/* maker: the role that its maker has now. */
+/* Copies it, into the room that was reserved. maker: the role that its maker has now. */
 void ota_tokens_add(struct ota_tokens *tokens, const struct ota_token *token, enum ota_role maker);
 void ota_tokens_remove(struct ota_tokens *tokens, int64_t id);
 /* The roles of users were read again: a token never may more than who made it. */
@@ -46,7 +46,7 @@ enum ota_role ota_tokens_use(struct ota_tokens *tokens, const char *text, int64_
 /* The role that it has at `now`: none where it was revoked, has expired, or its maker has none. */
 enum ota_role ota_tokens_role(struct ota_tokens *tokens, int64_t id, int64_t now);
 
-/* The next one whose use isn't in the database; false: there is none. */
+/* The next one whose use isn't in the database (used_at: Unix ms); false: there is none. */
 bool ota_tokens_take_used(struct ota_tokens *tokens, int64_t *id, int64_t *used_at);
 /* It couldn't be written: it is taken again. */
 void ota_tokens_put_back(struct ota_tokens *tokens, int64_t id);

@@ -28,6 +28,7 @@ struct ota_vendor_mac {
 /* Whether the user name has that form; else it is somebody else's. */
 bool ota_vendor_parse_name(const char *username, struct ota_vendor_name *name);
 
+/* Whether the password has its form; false, too, for another digest than SHA-1 and SHA-256. */
 bool ota_vendor_parse_mac(const char *password, struct ota_vendor_mac *mac);
 
 /* Whether the password is the HMAC over the user name, as it was sent, with the secret: *right.

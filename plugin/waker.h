@@ -27,7 +27,7 @@ struct ota_waker {
 };
 
 /* On the broker's thread. Where another plugin uses the signal it stays off: all goes on, slower.
- */
+ * Fails where there is no thread to be had. */
 OTA_CHECKED enum ota_err ota_waker_start(struct ota_waker *waker, struct ota_error *error);
 void ota_waker_free(struct ota_waker *waker);
 

@@ -609,14 +609,15 @@ OTA_CHECKED enum ota_err ota_audit_purge(struct ota_store *store, int64_t before
 #define OTA_SEALED_MAX 76
 
 struct ota_secret_row {
-    unsigned char sealed[OTA_SEALED_MAX];
+    unsigned char sealed[OTA_SEALED_MAX]; /* by util/seal.h */
     size_t len;
-    int64_t set_at;
+    int64_t set_at; /* Unix ms */
 };
 
 /* In place of the one that the device may have. */
 OTA_CHECKED enum ota_err ota_secret_put(struct ota_store *store, int64_t device_id,
                                         const struct ota_secret_row *row, struct ota_error *error);
+/* OTA_NOT_FOUND where the device has none, here and below. */
 OTA_CHECKED enum ota_err ota_secret_get(struct ota_store *store, int64_t device_id,
                                         struct ota_secret_row *row, struct ota_error *error);
 OTA_CHECKED enum ota_err ota_secret_delete(struct ota_store *store, int64_t device_id,
@@ -624,7 +625,8 @@ OTA_CHECKED enum ota_err ota_secret_delete(struct ota_store *store, int64_t devi
 /* Whether there is one at all. */
 OTA_CHECKED enum ota_err ota_secret_any(struct ota_store *store, bool *any,
                                         struct ota_error *error);
-/* What tells the key that they are encrypted with from others, OTA_KEY_SIZE bytes. */
+/* What tells the key that they are encrypted with from others, OTA_KEY_SIZE bytes; OTA_NOT_FOUND
+ * where there never was one. */
 OTA_CHECKED enum ota_err ota_secret_set_key(struct ota_store *store, const unsigned char *proof,
                                             struct ota_error *error);
 OTA_CHECKED enum ota_err ota_secret_key(struct ota_store *store, unsigned char *proof,

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* All in bytes. */
 #define OTA_SEAL_KEY     32
 #define OTA_SEAL_MORE    28 /* nonce and tag */
 #define OTA_SEAL_PROOF   32
@@ -29,7 +30,7 @@ bool ota_seal(const unsigned char *key, int64_t device, const unsigned char *sec
 bool ota_unseal(const unsigned char *key, int64_t device, const unsigned char *sealed, size_t len,
                 unsigned char *secret);
 
-/* What tells the key from others, and tells nothing of it. */
+/* What tells the key from others, and tells nothing of it. False: memory is out. */
 bool ota_seal_proof(const unsigned char *key, unsigned char *proof);
 
 #endif
