@@ -30,7 +30,7 @@ void ota_log_flush(void);
 bool ota_broker_publish(const char *client_id, const char *topic, const void *payload, size_t len,
                         int qos);
 
-/* NULL where the client gave none. */
+/* NULL where the client gave none, and for a client that is NULL: one that is gone. */
 const char *ota_broker_client_id(const struct mosquitto *client);
 const char *ota_broker_username(const struct mosquitto *client);
 

@@ -183,12 +183,12 @@ bool ota_broker_publish(const char *client_id, const char *topic, const void *pa
 
 const char *ota_broker_client_id(const struct mosquitto *client)
 {
-    return client->id;
+    return client != NULL ? client->id : NULL;
 }
 
 const char *ota_broker_username(const struct mosquitto *client)
 {
-    return client->username;
+    return client != NULL ? client->username : NULL;
 }
 
 const char *ota_broker_address(const struct mosquitto *client)
