@@ -152,9 +152,9 @@ def test_its_percentages_wrap(server, otasim, stub):
     server.send(offer(stub, "/", content))
     server.wait("done")
     said = [int(word.split()[1]) for word in server.words() if word.startswith("downloading")]
-    most = said.index(max(said))
-    wrapped = said[most + 1 :]
-    assert 50 < said[most] < 86  # 85 % are 42.9 million bytes
+    most = max(said)
+    wrapped = said[len(said) - said[::-1].index(most) :]  # it may say the same one twice
+    assert 50 < most < 86  # 85 % are 42.9 million bytes
     assert wrapped and max(wrapped) <= 14
 
 
