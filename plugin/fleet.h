@@ -62,11 +62,12 @@ struct ota_device {
     struct ota_device *prev_of_conn;
     struct ota_device *next_of_conn;
     int64_t last_seen; /* Unix ms; 0 */
-    /* These five are one word: it saves what malloc rounds up to 16, for some lengths of names. */
-    int64_t last_task : 40;  /* newest task's id, unfinished or not; 0 */
+    /* These six are one word: it saves what malloc rounds up to 16, for some lengths of names. */
+    int64_t last_task : 39;  /* newest task's id, unfinished or not; 0 */
     uint64_t seen_hour : 21; /* last_seen as the store has it, in hours since 1970, up to 2209 */
     bool bound : 1;          /* to a gateway: see fleet_gateway.h */
     bool hold : 1;
+    bool echoes : 1;     /* an attempt ended on this connection: it may still speak of that one */
     bool may_settle : 1; /* the last task is finished, but a report may still change it */
     uint32_t id;
     uint32_t report_tat; /* see ota_rate_take: its reports' bucket */

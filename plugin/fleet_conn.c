@@ -87,6 +87,7 @@ void ota_fleet_set_conn(struct ota_fleet *fleet, struct ota_device *device, stru
     if (device->conn != NULL) {
         leave_conn(device);
     }
+    device->echoes = false;
     if (conn != NULL) {
         device->conn = conn;
         device->next_of_conn = conn->devices;

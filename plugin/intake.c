@@ -142,6 +142,14 @@ static bool is_target_of(const struct ota_task *task, const char *version)
            strcmp(task->firmware->row.version, version) == 0;
 }
 
+/* A report names a version and no task: before its notice a new attempt, or task, would hear of the
+ * one before that it is under way, get no notice any more, and wait for its timeout. */
+static bool is_echo(const struct ota_device *device, const struct ota_upgrade_event *event)
+{
+    return device->echoes && event->kind == OTA_EV_DOWNLOADING &&
+           device->task->up.status == OTA_WAITING;
+}
+
 static enum ota_err tell_tasks(struct ota_core *core, struct ota_device *device,
                                const struct ota_report *report, bool *mattered,
                                struct ota_error *error)
@@ -155,6 +163,9 @@ static enum ota_err tell_tasks(struct ota_core *core, struct ota_device *device,
             .service_now = core->service_ms};
         bool changed;
         *mattered = true;
+        if (is_echo(device, &event)) {
+            return OTA_OK;
+        }
         return ota_tasks_apply(core, device->task, &event,
                                report->kind == OTA_EV_FAIL ? report->message : NULL, &changed,
                                error);

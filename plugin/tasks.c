@@ -213,6 +213,11 @@ static void run_moved(struct ota_core *core, struct ota_effect *effect)
         ota_batch_count(task->batch, &before, &after);
     }
     take_over(core, task, effect);
+    if (ota_status_is_timed(task->up.status)) {
+        device->echoes = false;
+    } else if (was_told) {
+        device->echoes = true;
+    }
     if (effect->outcome.attempt_ended && core->cut != NULL) {
         core->cut(core->cut_data, task->id);
     }

@@ -40,6 +40,7 @@ static struct ota_upgrade_outcome download(struct ota_upgrade *up,
     if (same) {
         return (struct ota_upgrade_outcome){.percent_changed = moved};
     }
+    start_clock(up, event);
     return changed_to(up, OTA_DOWNLOADING);
 }
 
@@ -218,12 +219,12 @@ static struct ota_upgrade_outcome contradict(struct ota_upgrade *up,
     }
 
 /*
- * The machine. What isn't named changes nothing. A waiting task takes no `downloading` and no
- * `fail`: no notice of this attempt went out, so it is an echo of the attempt, or the task, before.
- * Its URL is dead: taken for progress it would end the notices before the first.
+ * The machine. What isn't named changes nothing. A waiting task takes no `fail`: no notice of
+ * this attempt went out, so it is an echo of the attempt before (two fails are one failure).
  */
 static const action table[OTA_STATUS_COUNT][OTA_EV_COUNT] = {
     [OTA_WAITING] = {[OTA_EV_NOTICED] = send,
+                     [OTA_EV_DOWNLOADING] = download,
                      [OTA_EV_DOWNLOADED] = have_image,
                      [OTA_EV_BURNING] = burn,
                      [OTA_EV_DONE] = done,

@@ -61,7 +61,8 @@ class Task:
         self.timeout = fields.get("timeoutSeconds", 60) * 1000
         self.retry_max, self.retry_delay = retry.get("max", 0), retry.get("delaySeconds", 30) * 1000
         self.retry_on = retry.get("on", RETRY_ON)
-        self.status, self.confirmation, self.ending, self.code = WAITING, None, None, None
+        self._status = WAITING
+        self.confirmation, self.ending, self.code = None, None, None
         self.attempt, self.retries = 1, 0
         self.noticed = self.told = self.evidence = False  # told: in some attempt
         self.deadline = 0  # service: of the attempt, or when a waiting one's turn is
@@ -69,6 +70,18 @@ class Task:
         self.notice_at = None  # mono: of the next notice, if the device is there
         self.progress = False  # seen on this connection, in this attempt
         self.ready_since = None
+
+    @property
+    def status(self):
+        return self._status
+
+    @status.setter
+    def status(self, after):
+        if after in TIMED:
+            self.device.echoes = False
+        elif self._status in TIMED:
+            self.device.echoes = True
+        self._status = after
 
     def unfinished(self):
         return self.status == WAITING or self.status in TIMED
@@ -114,9 +127,11 @@ class Task:
     def hear(self, event, code, service):
         """The device's word; whether it changed anything."""
         late = self.status in (FAILED, CANCELLED) and self.may_be_late()
+        if event == "downloading" and self.status == WAITING and self.device.echoes:
+            return False
         if event in STEPS and self.unfinished():
             self.evidence = self.evidence or event != "downloading"
-            if self.status == STEPS[event] or (event == "downloading" and self.status == WAITING):
+            if self.status == STEPS[event]:
                 return False
             self.begin(service)
             self.status = STEPS[event]
@@ -162,6 +177,7 @@ class Device:
     def __init__(self, number, product, name):
         self.id, self.product, self.name = number, product, name
         self.version, self.tags, self.hold, self.online = None, frozenset(), False, False
+        self.echoes = False  # an attempt ended on this connection: it may still speak of that one
         self.task = self.last = None  # the unfinished task; the newest one
 
 
@@ -414,6 +430,7 @@ class Model:
     def online(self, device):
         if not device.online:
             device.online = True
+            device.echoes = False
             if device.task:
                 device.task.progress = False
                 late = device.task.status == UPGRADING

@@ -464,18 +464,10 @@ static void download_many(struct fixture *fix, int count, int percent)
     }
 }
 
-static void notice_many(struct fixture *fix, int count)
-{
-    for (int i = 0; i < count; i++) {
-        apply_to(fix, many_device(fix, i), OTA_EV_NOTICED, 0);
-    }
-}
-
 static void test_fifty_rows_a_slice(void **state)
 {
     struct fixture *fix = *state;
     make_many(fix, 120);
-    notice_many(fix, 120);
     download_many(fix, 120, 1);
     fixture_run(fix, 20000, 1000);
     download_many(fix, 120, 7);
@@ -496,7 +488,6 @@ static void test_finish_writes_all(void **state)
 {
     struct fixture *fix = *state;
     make_many(fix, 120);
-    notice_many(fix, 120);
     download_many(fix, 120, 1);
     download_many(fix, 120, 9);
     fixture_restart(fix, false);

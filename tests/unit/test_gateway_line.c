@@ -269,7 +269,7 @@ static void test_two_at_it_unasked(void **state)
     tell_first(gate);
     const char *first = at_it(gate);
     const char *second = strcmp(first, "d2") == 0 ? "d3" : "d2";
-    gate_says(gate, &gate->client, second, "downloaded");
+    gate_says(gate, &gate->client, second, "downloading");
     assert_int_equal(told(gate), 2);
     gate_says(gate, &gate->client, first, "done");
     run(gate, 1000);

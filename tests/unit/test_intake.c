@@ -642,7 +642,6 @@ static void limit_reports(struct door *door)
     struct ota_task_order order = fixture_order(&door->fix, door->fix.device);
     (void)fixture_task(&door->fix, &order);
     says_version(door, "1.0");
-    fixture_tick(&door->fix, 1000); /* its notice */
     says(door, "downloading", ",\"percent\":1");
     fake_broker_advance(10000);
     ota_core_tick_clock(&door->fix.core);
