@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Owns: the seam to Mosquitto and to the machine's clocks. broker_mosquitto.c is the real one;
- *       unit tests link tests/unit/fake_broker.c in its place.
+ * Owns: the seam to Mosquitto and to the machine's clocks. broker_mosquitto.c and clocks.c are the
+ *       real one; unit tests link tests/unit/fake_broker.c in its place.
  * Thread: the broker's thread, but for ota_log and the clocks, which any thread may call.
  * Frees: what is passed in stays the caller's; strings that come back belong to the broker and
  *        are good until the callback returns.

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The real seam: Mosquitto's functions, the log line queue for other threads, the clocks. */
+/* The real seam: Mosquitto's functions, the log line queue for other threads. */
 #include "broker_mosquitto.h"
 
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "broker.h"
 #include "broker_thread.h"
@@ -133,33 +132,4 @@ void ota_broker_kick(const struct mosquitto *client)
 bool ota_broker_is_bridge(const struct mosquitto *client)
 {
     return mosquitto_client_address(client) == NULL;
-}
-
-static int64_t read_clock(clockid_t clock)
-{
-    struct timespec now;
-    (void)clock_gettime(clock, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-int64_t ota_now_mono(void)
-{
-    return read_clock(CLOCK_MONOTONIC);
-}
-
-int64_t ota_now_coarse(void)
-{
-    return read_clock(CLOCK_MONOTONIC_COARSE);
-}
-
-int64_t ota_now_unix(void)
-{
-    return read_clock(CLOCK_REALTIME);
-}
-
-int64_t ota_now_us(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }

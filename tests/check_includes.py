@@ -45,7 +45,7 @@ LAYERS = {
         "util table store seam pure url memory core told moves domain http roles people door",
     ),
     "glue": (
-        "plugin.* broker_mosquitto.* broker_thread.* neighbours.* service.*",
+        "plugin.* broker_mosquitto.* clocks.* broker_thread.* neighbours.* service.*",
         "util table store seam pure url memory core told moves domain http roles people door glue",
     ),
 }
