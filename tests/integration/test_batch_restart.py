@@ -5,8 +5,11 @@ import time
 
 import pytest
 
+from clients import CONTROL
+from common import TIMEOUT
 from control_help import bulk, read_all, statuses
 from crowd import ANYBODY, Crowd, counts, create, get, stock, tasks, until, wait_batch
+from faults import Faults
 from steps import NEW, OLD
 from test_restart import check_file, end_and_start, rows, without_percent
 
@@ -199,22 +202,31 @@ def check_tasks(ota, number, count):
 
 
 @pytest.mark.slow_asan
-def test_killed_while_its_tasks_are_made(ota, place):
+def test_killed_while_its_tasks_are_made(broker, tmp_path):
+    ota = broker(options=ANYBODY, faults=Faults(tmp_path / "faults"))
+    place = ota.admin()
+    stock(place, OLD)
     make_devices(place, MANY)
-    stages = [{"percent": 0.1}, {"percent": 10}, {"percent": 100}]
-    seen = set()
-    for n in range(4):
-        batch = create(place, stages=stages, override=True)
-        number = batch["batch"]
-        time.sleep(0.004 * n)  # a random moment is what is wanted
+    fields = {"product": "p", "version": NEW, "target": {"all": True}, "override": True,
+              "stages": [{"percent": 0.1}, {"percent": 10}, {"percent": 100}]}
+    before = ota.faults.writes
+    number = create(place, **fields)["batch"]
+    wait_batch(place, number, "running", device_offline=MANY)
+    writes = ota.faults.writes - before
+    made = []
+    for percent in (10, 40, 80):
+        number += 1
+        ota.faults.kill_at_write(writes * percent // 100)
+        place.publish(CONTROL, {"commands": [{"command": "createBatch", **fields}]}, 0, wait=False)
+        ota.process.wait(TIMEOUT)
+        made.append(check_tasks(ota, number, MANY))  # before the next start goes on with it
+        ota.faults.heal()
         end_and_start(ota, place, "kill")
-        seen.add(check_tasks(ota, number, MANY) == MANY)
         batch = wait_batch(place, number, "running", device_offline=MANY)
         assert [stage["total"] for stage in batch["stages"]] == [4, 396, 3600]
         assert batch["excluded"] == {"on_version": 0, "busy": 0, "held": 0, "downgrade": 0}
         assert check_tasks(ota, number, MANY) == MANY
-        place.call("pauseBatch", batch=number)
-    assert False in seen, "it was always done already"
+    assert made[0] < MANY and made[1] > 0, made
 
 
 @pytest.mark.slow_asan
