@@ -160,21 +160,31 @@ static int on_disconnect(int kind, void *data, void *userdata)
     return MOSQ_ERR_SUCCESS;
 }
 
+/* What 2.1's tick publishes goes out after the wait that comes next: that is ended, when the others
+ * have had as long as this tick took. */
+static void tick_2_1(struct plugin *plugin)
+{
+    uint64_t published = ota_broker_published();
+    int64_t began = ota_now_us();
+    ota_service_tick(&plugin->service);
+    if (ota_broker_published() != published) {
+        ota_waker_go_on(&plugin->service.waker, ota_now_us() - began);
+    }
+}
+
 static int on_tick(int kind, void *data, void *userdata)
 {
     struct mosquitto_evt_tick *event = data;
     struct plugin *plugin = userdata;
-    uint64_t published = ota_broker_published();
     (void)kind;
+    plugin->worked_us = 0;
     if (plugin->is_2_1) {
         /* It reckons the next tick from now, by the wall clock: set back by an hour, it would wait
          * for an hour. So the next one is due since 1970. */
         event->next_s = -event->now_s;
-    }
-    plugin->worked_us = 0;
-    ota_service_tick(&plugin->service);
-    if (plugin->is_2_1 && ota_broker_published() != published) {
-        ota_waker_go_on(&plugin->service.waker, 0); /* it goes out after the wait that comes now */
+        tick_2_1(plugin);
+    } else {
+        ota_service_tick(&plugin->service);
     }
     return MOSQ_ERR_SUCCESS;
 }
