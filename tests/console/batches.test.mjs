@@ -48,6 +48,26 @@ test('a page of a long list at a time', async () => {
     assert.match(await page.evaluate(() => location.hash), /prefix=node-05/);
 });
 
+test('pressed again before the page came, it turns one page', async () => {
+    await visit(page, '/products/fleet/devices');
+    await page.getByText('1–50 of 60').waitFor();
+    await page.getByRole('button', {name: 'Next'}).click();
+    await page.getByText('51–60 of 60').waitFor();
+    let letIn;
+    const late = new Promise((resolve) => (letIn = resolve));
+    await page.route('**/api/v1/control', async (route) => {
+        await late;
+        await route.continue();
+    });
+    const previous = page.getByRole('button', {name: 'Previous'});
+    await previous.click();
+    await previous.click();
+    letIn();
+    await page.getByText('1–50 of 60').waitFor();
+    assert.equal(await previous.isDisabled(), true);
+    await page.unroute('**/api/v1/control');
+});
+
 test('the form: stages of my own, a dry run, and the question says to how many', async () => {
     await visit(page, '/upgrade/fleet/batch?version=0.0.1');
     await page.getByText('60 devices would be upgraded to 0.0.2.').waitFor();

@@ -36,12 +36,11 @@ export function pagedList(
     const node = h('div.paged', holder, pager);
 
     function turn(step) {
+        if (step > 0 ? !next : cursors.length === 1) {
+            return; // pressed again before the page came
+        }
         if (step > 0) {
-            if (!next) {
-                return; // pressed twice before the page came
-            }
             cursors.push(next);
-            next = undefined;
         } else {
             cursors.pop();
         }
@@ -50,6 +49,7 @@ export function pagedList(
     }
 
     function restart() {
+        next = undefined; // of the page that was in view
         table.clear();
         fill(holder, skeleton());
         watching.reload();
